@@ -1,0 +1,237 @@
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { meet } from './conditions.ts';
+import { within } from './deadline.ts';
+import { HomelabError, messageOf } from './errors.ts';
+import type { Journal } from './journal.ts';
+import type { LockStore } from './ledger/lockfile.ts';
+import type { Outcome, Ports } from './ports/types.ts';
+import type { Secrets } from './secret.ts';
+import { type Action, inOrder, type KubeObject, type Plan, type Step, type Value } from './step.ts';
+
+/** What a script does itself, by name; returns what later steps may refer to. */
+export type Operation = (args: Record<string, unknown>, context: ApplyContext) => Promise<string | undefined>;
+
+export type ApplyContext = {
+  ports: Ports;
+  secrets: Secrets;
+  journal: Journal;
+  stateFolder: string;
+  lock: LockStore;
+  operations?: Record<string, Operation>;
+  onStart?: (step: Step) => void;
+  onEnd?: (step: Step, result: StepResult) => void;
+};
+
+export type StepResult = {
+  id: string;
+  host?: string;
+  outcome: 'done' | 'failed' | 'skipped';
+  seconds: number;
+  /** False for waits, which only look. */
+  changed: boolean;
+  error?: unknown;
+};
+
+/** How many steps run side by side at most; SSH and the Proxmox API bear more, a small workstation does not. */
+const SIDE_BY_SIDE = 16;
+
+/**
+ * The only interpreter of steps. Runs each as soon as what it is after is done, independent ones side by
+ * side; a failure skips what depends on it, and the rest goes on.
+ * @returns a result a step, in the order in which they ended; never throws for a failed step
+ */
+export async function apply(plan: Plan, context: ApplyContext): Promise<StepResult[]> {
+  const waiting = new Set(inOrder(plan));
+  const outputs = new Map<string, string>();
+  const ended = new Map<string, StepResult>();
+  const lanes = new Set<string>();
+  const running = new Set<Promise<void>>();
+  const results: StepResult[] = [];
+
+  const end = (step: Step, result: StepResult): void => {
+    ended.set(step.id, result);
+    results.push(result);
+    const { error, ...rest } = result;
+    context.journal.write({ event: 'step-end', ...rest, error: error === undefined ? undefined : messageOf(error) });
+    context.onEnd?.(step, result);
+  };
+
+  const start = async (step: Step): Promise<void> => {
+    const began = performance.now();
+    const seconds = (): number => Math.round(performance.now() - began) / 1000;
+    context.journal.write({ event: 'step-start', id: step.id, host: step.host, title: step.title });
+    context.onStart?.(step);
+    try {
+      const output = await within(deadlineOf(step.action), step.title, () => act(step.action, context, outputs));
+      if (output !== undefined) outputs.set(step.id, output);
+      end(step, {
+        id: step.id,
+        host: step.host,
+        outcome: 'done',
+        seconds: seconds(),
+        changed: step.action.kind !== 'wait',
+      });
+    } catch (error) {
+      end(step, {
+        id: step.id,
+        host: step.host,
+        outcome: 'failed',
+        seconds: seconds(),
+        changed: step.action.kind !== 'wait',
+        error,
+      });
+    }
+  };
+
+  while (waiting.size > 0 || running.size > 0) {
+    for (const step of [...waiting]) {
+      const before = (step.after ?? []).map((id) => ended.get(id));
+      if (before.some((result) => result && result.outcome !== 'done')) {
+        waiting.delete(step);
+        end(step, { id: step.id, host: step.host, outcome: 'skipped', seconds: 0, changed: false });
+      } else if (before.every(Boolean) && running.size < SIDE_BY_SIDE && !(step.lane && lanes.has(step.lane))) {
+        waiting.delete(step);
+        if (step.lane) lanes.add(step.lane);
+        const run = start(step).finally(() => {
+          running.delete(run);
+          if (step.lane) lanes.delete(step.lane);
+        });
+        running.add(run);
+      }
+    }
+    if (running.size > 0) await Promise.race(running);
+  }
+  return results;
+}
+
+/** Seconds that a step may take at the most: its own deadline, or that of small things. */
+function deadlineOf(action: Action): number {
+  return 'deadline' in action ? action.deadline : 120;
+}
+
+/** Carries one action out. @returns what later steps may refer to by `{from}` */
+async function act(action: Action, context: ApplyContext, outputs: Map<string, string>): Promise<string | undefined> {
+  const { ports } = context;
+  const text = (value: Value): string => resolve(value, context.secrets, outputs);
+  switch (action.kind) {
+    case 'run': {
+      const argv = action.argv.map(text);
+      const env = Object.fromEntries(Object.entries(action.env ?? {}).map(([name, value]) => [name, text(value)]));
+      const stdin = action.stdin === undefined ? undefined : text(action.stdin);
+      const outcome = await ports.exec.run(argv, { cwd: action.cwd, env, stdin, deadline: action.deadline });
+      return succeeded(outcome, argv[0] ?? '');
+    }
+    case 'remote': {
+      const argv = action.argv.map(text);
+      const stdin = action.stdin === undefined ? undefined : text(action.stdin);
+      const outcome = await ports.ssh.run(action.host, argv, { stdin, sudo: action.sudo, deadline: action.deadline });
+      return succeeded(outcome, `${argv[0]} on ${action.host}`);
+    }
+    case 'upload':
+      await ports.ssh.upload(action.host, action.path, text(action.content), {
+        mode: action.mode,
+        owner: action.owner,
+        sudo: true,
+      });
+      return undefined;
+    case 'write':
+      await ports.files.write(action.path, text(action.content), action.mode);
+      return undefined;
+    case 'download': {
+      const expected = action.sha256 ?? context.lock.value.downloads[action.url];
+      const sha256 = await ports.net.download(action.url, action.to, { sha256: expected, deadline: action.deadline });
+      await context.lock.record(action.url, sha256);
+      return action.to;
+    }
+    case 'secret': {
+      const value = randomBytes(action.bytes).toString('hex');
+      await ports.files.write(join(context.stateFolder, 'secrets', action.name), value, 0o600);
+      context.secrets.add(action.name, value);
+      return undefined;
+    }
+    case 'pve': {
+      const answer = await ports.pve.call(action.method, action.path, action.params, action.deadline);
+      return typeof answer === 'string' ? answer : undefined;
+    }
+    case 'kube': {
+      if (action.verb === 'delete') {
+        await ports.kube.delete(
+          action.objects.map(({ apiVersion, kind, metadata: { name, namespace } }) => ({
+            apiVersion,
+            kind,
+            name,
+            namespace,
+          })),
+          action.deadline,
+        );
+        return undefined;
+      }
+      await applyObjects(
+        action.objects.map((object) => withSecrets(object, action.secrets, text)),
+        action.deadline,
+        ports,
+      );
+      return undefined;
+    }
+    case 'wait':
+      await meet(action.for, action.deadline, ports);
+      return undefined;
+    case 'operation': {
+      const operation = context.operations?.[action.name];
+      if (!operation) throw new Error(`no operation ${action.name}`);
+      return operation(action.args, context);
+    }
+  }
+}
+
+/** Webhooks of a chart that was just installed refuse for a while though their pods are ready: tried again, until the deadline. */
+async function applyObjects(objects: KubeObject[], deadline: number, ports: Ports): Promise<void> {
+  const end = Date.now() + deadline * 1000;
+  for (let pause = 0.2; ; pause = Math.min(pause * 1.6, 5)) {
+    try {
+      return await ports.kube.apply(objects);
+    } catch (error) {
+      const again = /failed calling webhook|no endpoints available|no matches for kind|connection refused/i.test(
+        messageOf(error),
+      );
+      if (!again || Date.now() + pause * 1000 > end) throw error;
+      await ports.clock.sleep(pause);
+    }
+  }
+}
+
+/** Puts secrets into a Secret's stringData, where they are not part of the plan. */
+function withSecrets(
+  object: KubeObject,
+  secrets: Record<string, Value> | undefined,
+  text: (value: Value) => string,
+): KubeObject {
+  if (!secrets || object.kind !== 'Secret') return object;
+  return {
+    ...object,
+    stringData: Object.fromEntries(Object.entries(secrets).map(([key, value]) => [key, text(value)])),
+  };
+}
+
+function succeeded(outcome: Outcome, what: string): string {
+  if (outcome.code === 0) return outcome.stdout.trim();
+  const output = (outcome.stderr.trim() || outcome.stdout.trim()).split('\n').slice(-15).join('\n');
+  throw new HomelabError(`${what} ended with exit code ${outcome.code}`, { output });
+}
+
+function resolve(value: Value, secrets: Secrets, outputs: Map<string, string>): string {
+  if (typeof value === 'string') return value;
+  if ('secret' in value) {
+    const secret = secrets.get(value.secret);
+    if (!secret)
+      throw new HomelabError(`the secret ${value.secret} is not set`, { fix: `add ${value.secret}=… to .env` });
+    return secret.reveal();
+  }
+  if ('from' in value) {
+    const output = outputs.get(value.from);
+    if (output === undefined) throw new Error(`step ${value.from} put nothing out`);
+    return output;
+  }
+  return value.join.map((part) => resolve(part, secrets, outputs)).join('');
+}

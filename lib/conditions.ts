@@ -1,0 +1,86 @@
+import { until } from './deadline.ts';
+import type { Ports } from './ports/types.ts';
+import type { Condition, KubeObject } from './step.ts';
+
+/** Waits until `condition` is met. @throws DeadlineError with what was seen last */
+export async function meet(condition: Condition, deadline: number, ports: Ports): Promise<void> {
+  await until(deadline, describe(condition), () => look(condition, ports), { sleep: ports.clock.sleep });
+}
+
+type Look = { done: true; value: undefined } | { done: false; seen: string };
+const met: Look = { done: true, value: undefined };
+
+async function look(condition: Condition, ports: Ports): Promise<Look> {
+  if ('ssh' in condition) {
+    const answer = await ports.ssh.reachable(condition.ssh);
+    return answer.ok ? met : { done: false, seen: answer.reason };
+  }
+  if ('host' in condition) {
+    const answer = await ports.ssh.read(condition.host, condition.argv, { sudo: condition.sudo });
+    if (!answer.ok) return { done: false, seen: answer.reason };
+    const { code, stdout, stderr } = answer.value;
+    return code === 0
+      ? met
+      : { done: false, seen: `exit code ${code}: ${(stderr || stdout).trim().split('\n').at(-1) ?? ''}` };
+  }
+  if ('kube' in condition) {
+    const object = await ports.kube.get(condition.kube).catch((error: Error) => error);
+    if (object instanceof Error) return { done: false, seen: object.message };
+    if (!object) return { done: false, seen: `${condition.kube.kind} ${condition.kube.name} is not there` };
+    const value = at(object, condition.path);
+    const good = condition.equals === undefined ? value !== undefined : value === condition.equals;
+    return good ? met : { done: false, seen: `${condition.path} is ${JSON.stringify(value)}` };
+  }
+  return rollout(condition.rollout, ports);
+}
+
+/** Deployments, DaemonSets and StatefulSets whose newest generation is ready everywhere. */
+async function rollout({ namespace, names }: { namespace: string; names?: string[] }, ports: Ports): Promise<Look> {
+  const kinds = ['Deployment', 'DaemonSet', 'StatefulSet'];
+  const all = await Promise.all(kinds.map((kind) => ports.kube.list('apps/v1', kind, namespace))).catch(
+    (error: Error) => error,
+  );
+  if (all instanceof Error) return { done: false, seen: all.message };
+  const workloads = all.flat().filter((w) => !names || names.includes(w.metadata.name));
+  const missing = (names ?? []).filter((name) => !workloads.some((w) => w.metadata.name === name));
+  if (missing.length > 0 || workloads.length === 0)
+    return { done: false, seen: `not there: ${missing.join(', ') || `any workload in ${namespace}`}` };
+  const unready = workloads.filter((w) => !isRolledOut(w));
+  return unready.length === 0
+    ? met
+    : { done: false, seen: `not ready: ${unready.map((w) => `${w.kind} ${w.metadata.name}`).join(', ')}` };
+}
+
+/** Whether a workload's controller has seen its newest form and all of its pods are ready. */
+export function isRolledOut(workload: KubeObject): boolean {
+  const number = (path: string): number => Number(at(workload, path) ?? 0);
+  const wanted =
+    workload.kind === 'DaemonSet'
+      ? number('status.desiredNumberScheduled')
+      : Number(at(workload, 'spec.replicas') ?? 1);
+  const ready = workload.kind === 'DaemonSet' ? number('status.numberReady') : number('status.readyReplicas');
+  return number('status.observedGeneration') >= number('metadata.generation') && ready >= wanted;
+}
+
+/** The value at a dotted path; `a.b.0.c` goes into arrays, and `conditions[Ready]` finds the entry of that type. */
+export function at(object: unknown, path: string): unknown {
+  let value: unknown = object;
+  for (const part of path.match(/[^.[\]]+|\[[^\]]+\]/g) ?? []) {
+    if (value === null || typeof value !== 'object') return undefined;
+    if (part.startsWith('[')) {
+      if (!Array.isArray(value)) return undefined;
+      value = value.find((entry: { type?: string }) => entry.type === part.slice(1, -1));
+    } else value = (value as Record<string, unknown>)[part];
+  }
+  return value;
+}
+
+function describe(condition: Condition): string {
+  if ('ssh' in condition) return `${condition.ssh} answers by SSH`;
+  if ('host' in condition) return `${condition.argv.join(' ')} succeeds on ${condition.host}`;
+  if ('kube' in condition) {
+    const { kind, name, namespace } = condition.kube;
+    return `${kind} ${namespace ? `${namespace}/` : ''}${name}: ${condition.path}${condition.equals === undefined ? ' is set' : ` = ${condition.equals}`}`;
+  }
+  return `all of ${condition.rollout.names?.join(', ') ?? condition.rollout.namespace} rolled out`;
+}

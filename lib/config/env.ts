@@ -1,0 +1,60 @@
+import { readFileSync, statSync } from 'node:fs';
+import { parse } from 'dotenv';
+import { UsageError } from '../errors.ts';
+import { Secrets } from '../secret.ts';
+
+/** Settings that may stand in .env (or the environment) and are not secret. */
+const SETTINGS = ['HOMELAB_ENDPOINTS', 'HOMELAB_PACKER_DIR'] as const;
+export type Settings = Partial<Record<(typeof SETTINGS)[number], string>>;
+
+/**
+ * The lab's secrets and settings: .env beside homelab.yaml, over which the process's environment wins.
+ * Every variable of .env that is no setting counts as secret. A variable that is set and empty is as if unset.
+ * @throws UsageError when .env can be read by others
+ */
+export function loadEnv(
+  file: string,
+  environment: NodeJS.ProcessEnv,
+  wanted: readonly string[],
+): { secrets: Secrets; settings: Settings } {
+  const fromFile = parse(readPrivate(file));
+  const secrets = new Secrets();
+  const settings: Settings = {};
+  const isSetting = (name: string): name is keyof Settings => (SETTINGS as readonly string[]).includes(name);
+  for (const name of new Set([...Object.keys(fromFile), ...wanted, ...SETTINGS])) {
+    const value = environment[name] || fromFile[name];
+    if (!value) continue;
+    if (isSetting(name)) settings[name] = value;
+    else secrets.add(name, value);
+  }
+  return { secrets, settings };
+}
+
+/** @throws UsageError that names every secret that is missing */
+export function requireSecrets(secrets: Secrets, names: readonly string[], file: string): void {
+  const missing = names.filter((name) => !secrets.get(name));
+  if (missing.length === 0) return;
+  throw new UsageError(missing.map((name) => `${file}: ${name} is missing`).join('\n'), {
+    fix: `add it to ${file} (.env.example says what each is)`,
+  });
+}
+
+/** The name in .env of the password of a PostgreSQL server of homelab.yaml. */
+export function postgresPassword(server: string): string {
+  return `POSTGRES_${server.toUpperCase().replaceAll('-', '_')}_PASSWORD`;
+}
+
+function readPrivate(file: string): string {
+  let mode: number;
+  try {
+    mode = statSync(file).mode & 0o777;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    throw error;
+  }
+  if (mode & 0o077)
+    throw new UsageError(`${file} holds secrets and can be read by others (mode 0${mode.toString(8)})`, {
+      fix: `chmod 600 ${file}`,
+    });
+  return readFileSync(file, 'utf8');
+}

@@ -1,0 +1,214 @@
+import { z } from 'zod';
+
+/**
+ * What homelab.yaml may say, key by key. Only the form is checked here; what several keys must
+ * be to each other (an address inside the subnet, a node that exists) is in rules.ts.
+ * The descriptions become the hovers of the JSON Schema (templates/homelab.schema.json).
+ */
+
+const DNS_LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+const label = z.string().regex(DNS_LABEL, 'is not a host name; use lower-case letters, digits and "-" (at most 63)');
+const domain = z
+  .string()
+  .max(253)
+  .regex(/^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, 'is not a DNS name');
+const word = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'must be a plain word: letters, digits, ".", "_", "-"');
+/** Addresses and ranges are strings here and parsed in rules.ts, which knows the subnet. */
+const address = z.string().min(1).describe('an IP address');
+const range = z.string().min(1).describe('FIRST-LAST, both included');
+const cidr = z.string().min(1).describe('a network, such as 10.20.11.0/24');
+const vmid = z.int().min(100, 'Proxmox VMIDs start at 100').max(999_999_999);
+const absolutePath = z.string().regex(/^\/[^\0\n]*$/, 'must be an absolute path');
+const exportRef = z.string().regex(/^[^/]+\/[^/]+$/, 'must be NAS/EXPORT, such as unas/K3sStorage');
+const version = z.string().regex(/^v?\d+\.\d+\.\d+$/, 'must be a full version, such as 0.16.1');
+const K3S_VERSION = /^v1\.\d{1,2}\.\d{1,2}(-rc\d+)?\+k3s\d+$/;
+
+const host = z.strictObject({
+  name: label,
+  address,
+  note: z.string().optional(),
+});
+
+const network = z.strictObject({
+  vlan: z.int().min(1).max(4094).optional().describe('VLAN tag of the network card of the VMs'),
+  subnet: cidr,
+  gateway: address,
+  dns: z.array(address).min(1),
+  dhcp: z.array(range).default([]).describe('ranges that the router hands out'),
+  hosts: z.array(host).default([]).describe('what else has a fixed address'),
+  ranges: z.strictObject({ server: range, agent: range }),
+});
+
+const proxmoxNode = z.strictObject({
+  name: label,
+  address,
+  fingerprint: z
+    .string()
+    .regex(/^([0-9A-Fa-f]{2}:){31}[0-9A-Fa-f]{2}$/, 'must be a SHA-256 fingerprint: 32 pairs of hex digits with ":"')
+    .optional(),
+  gpus: z.array(word).default([]).describe('PCI resource mappings that exist on this node'),
+});
+
+const storage = z.strictObject({
+  name: word,
+  content: z.array(z.enum(['images', 'iso', 'backup', 'snippets', 'rootdir', 'vztmpl', 'import'])).min(1),
+  shared: z.boolean().default(false),
+  export: exportRef.optional().describe('the NAS export behind this storage'),
+});
+
+const proxmox = z.strictObject({
+  port: z.int().min(1).max(65535).default(8006),
+  token_id: z.string().regex(/^[^@\s!]+@[^@\s!]+![A-Za-z0-9._-]+$/, 'must be USER@REALM!TOKEN'),
+  ca_file: z.string().min(1).optional().describe('PEM file with the CA of the cluster, relative to homelab.yaml'),
+  bridge: word,
+  nodes: z.array(proxmoxNode).min(1),
+  storages: z.array(storage).min(1),
+});
+
+const template = z.strictObject({
+  name: label.or(z.string().regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/, 'must be a DNS name')),
+  vmid,
+  build_node: label,
+  iso: z.strictObject({
+    url: z.url({ protocol: /^https$/, error: 'must be an https:// URL' }),
+    sha256: z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hex digits'),
+    storage: word,
+  }),
+  storage: word,
+  disk_gib: z.int().min(8).max(2048),
+  user: z.string().regex(/^[a-z_][a-z0-9_-]{0,31}$/, 'must be a Linux user name'),
+  timezone: z
+    .string()
+    .regex(/^[A-Za-z0-9_+/-]+$/, 'must be a time zone, such as Europe/Berlin')
+    .default('UTC'),
+});
+
+const ssh = z.strictObject({
+  key: z.string().min(1).default('~/.ssh/id_ed25519'),
+  proxmox_user: z
+    .string()
+    .regex(/^[a-z_][a-z0-9_-]{0,31}$/, 'must be a Linux user name')
+    .default('root'),
+});
+
+const nas = z.strictObject({
+  name: label,
+  address,
+  kind: z.enum(['linux', 'synology', 'unifi']),
+  nfs_version: z.enum(['3', '4', '4.0', '4.1', '4.2']).default('4.1'),
+  exports: z
+    .array(
+      z.strictObject({
+        name: word,
+        path: absolutePath,
+        clients: z.array(label).min(1).describe('`proxmox`, `k3s`, or names of single hosts'),
+        mount: absolutePath.optional().describe('where the machine that runs the scripts has it mounted'),
+      }),
+    )
+    .min(1),
+});
+
+const k3sNode = z.strictObject({
+  name: label,
+  role: z.enum(['server', 'agent']),
+  node: label.describe('the Proxmox node it lives on'),
+  vmid,
+  cores: z.int().min(1).max(512),
+  memory_gib: z.int().min(1).max(8192),
+  disk_gib: z.int().min(8).max(65536),
+  storage: word.optional(),
+  gpu: word.optional().describe('a resource mapping of its Proxmox node'),
+  labels: z.record(z.string().min(1), z.string()).default({}),
+  taints: z
+    .array(
+      z
+        .string()
+        .regex(
+          /^[A-Za-z0-9./_-]+(=[A-Za-z0-9._-]*)?:(NoSchedule|PreferNoSchedule|NoExecute)$/,
+          'must be KEY=VALUE:EFFECT',
+        ),
+    )
+    .default([]),
+});
+
+const k3s = z.strictObject({
+  version: z.string().regex(K3S_VERSION, 'is not the form of a K3s version; they look like v1.36.5+k3s1'),
+  first_server: label,
+  cluster_cidr: cidr.default('10.42.0.0/16'),
+  service_cidr: cidr.default('10.43.0.0/16'),
+  nodes: z.array(k3sNode).min(1),
+});
+
+const storageClass = z.strictObject({
+  name: label,
+  default: z.boolean().default(false),
+  export: exportRef.optional(),
+  path: z.string().default('{namespace}-{pvc-name}'),
+  csi_driver_nfs: version.optional(),
+});
+
+const ingress = z.strictObject({
+  class: label,
+  issuer: label,
+  email: z.email(),
+  dns01: z.enum(['cloudflare']),
+  middleware: z.string().regex(/^[a-z0-9-]+@kubernetescrd$/, 'must be NAMESPACE-NAME@kubernetescrd'),
+  cert_manager: version,
+});
+
+const backup = z.strictObject({
+  target: z.strictObject({
+    export: exportRef,
+    path: z
+      .string()
+      .regex(/^[A-Za-z0-9][A-Za-z0-9._/-]*$/, 'must be a relative path')
+      .refine((p) => !p.split('/').includes('..'), 'must not contain ".."'),
+    require_nfs: z.boolean().default(true).describe('refuse a target that is not an NFS mount'),
+  }),
+  schedule: z.string().regex(/^\S+ \S+ \S+ \S+ \S+$/, 'must be five cron fields'),
+  max_age_hours: z.int().min(1).default(26),
+  keep: z
+    .strictObject({
+      last: z.int().min(1, 'must be at least 1').default(3),
+      daily: z.int().min(0).default(7),
+      weekly: z.int().min(0).default(5),
+      monthly: z.int().min(0).default(12),
+    })
+    .prefault({}),
+  postgresql: z
+    .array(
+      z.strictObject({
+        name: label,
+        namespace: label,
+        service: label,
+        port: z.int().min(1).max(65535).default(5432),
+        user: z.string().min(1).max(63),
+        exclude: z.array(z.string().min(1)).default([]),
+      }),
+    )
+    .min(1),
+});
+
+export const configSchema = z.strictObject({
+  name: label.describe('the name of the lab'),
+  domain: domain.describe('public domain of the ingresses'),
+  search_domain: domain,
+  network,
+  proxmox,
+  template,
+  ssh: ssh.prefault({}),
+  nas: z.array(nas).min(1),
+  k3s,
+  metallb: z.strictObject({ version, pool: range }),
+  storage_classes: z.array(storageClass).min(1),
+  ingress,
+  backup: backup.optional(),
+});
+
+/** homelab.yaml, checked: nothing else in the program holds an unchecked one. */
+export type Config = z.output<typeof configSchema>;
+export type K3sNode = Config['k3s']['nodes'][number];
+export type ProxmoxNode = Config['proxmox']['nodes'][number];
+export type Nas = Config['nas'][number];
+export type NasExport = Nas['exports'][number];
+export type PostgresServer = NonNullable<Config['backup']>['postgresql'][number];

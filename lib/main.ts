@@ -1,0 +1,182 @@
+import { realpathSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import type { ApplyContext, Operation, StepResult } from './apply.ts';
+import type { Config } from './config/schema.ts';
+import { EXIT, HomelabError, messageOf } from './errors.ts';
+import type { Lab } from './lab-context.ts';
+import type { Ports, Readers } from './ports/types.ts';
+import type { Plan, Proof } from './step.ts';
+
+/** The flags of every script. */
+export type Flags = {
+  config: string;
+  dryRun: boolean;
+  check: boolean;
+  json: boolean;
+  limit: string[];
+  yes: boolean;
+  confirm?: string;
+  verbose: boolean;
+};
+
+/** Arguments and options of one script, as commander parsed them, beside the common flags. */
+export type Args = Record<string, unknown>;
+
+export type ScriptOption = {
+  flags: string;
+  description: string;
+  default?: string | boolean | string[];
+  choices?: string[];
+  required?: boolean;
+  parse?: (text: string) => unknown;
+};
+
+/** What a script prints on stdout when it is done. */
+export type Report = {
+  text: string;
+  data: unknown /** Exit code where everything went well but the finding is not: 3 for "stale". */;
+  exit?: number;
+};
+
+export type Script<Seen, A extends Args = Args> = {
+  name: string;
+  /** One line. */
+  summary: string;
+  /** Longer help: when to use it, examples. */
+  description?: string;
+  /** Commander's notation: "<name>", "[set]". */
+  arguments?: { name: string; description: string }[];
+  options?: ScriptOption[];
+  /** Names of secrets that must be there before anything starts; `optional` ones may come from the environment too. */
+  secrets?: (config: Config, args: A) => string[];
+  optionalSecrets?: (config: Config) => string[];
+  /** `lab` (default): one run of a lab at a time. `none`: reads only, or has a lock of its own. */
+  lock?: 'lab' | 'none';
+  /** Reads reality. Unreachable things are values. */
+  observe: (lab: Lab, readers: Readers, args: A, context: RunContext) => Promise<Seen>;
+  /** Pure. */
+  plan: (lab: Lab, seen: Seen, args: A) => Plan;
+  operations?: (lab: Lab, args: A, context: RunContext) => Record<string, Operation>;
+  /** Proves the outcome. What it creates for a proof it removes. Not run by --dry-run and --check. */
+  verify?: (lab: Lab, ports: Ports, args: A, context: RunContext) => Promise<Proof[]>;
+  report?: (lab: Lab, seen: Seen, args: A, applied: readonly StepResult[]) => Report | undefined;
+};
+
+export type RunContext = {
+  /** Settings of the run that ports need; see lib/ports. */
+  endpoints: import('./ports/endpoints.ts').Endpoints;
+  settings: import('./config/env.ts').Settings;
+  secrets: import('./secret.ts').Secrets;
+  say: (text: string) => void;
+  detail: (text: string) => void;
+};
+
+/** A script with subcommands. */
+export type Family = { name: string; summary: string; description?: string; commands: AnyScript[] };
+// A list of scripts holds scripts of different types; each is only ever run with its own.
+// biome-ignore lint/suspicious/noExplicitAny: see above
+type AnyScript = Script<any, any>;
+
+/**
+ * Declares a script, and runs it when its file is the program's entry point; tests import it instead.
+ * @example export default defineScript(import.meta.url, { name: 'install-k3s', observe, plan, verify, … })
+ */
+export function defineScript<T extends AnyScript | Family>(url: string, script: T): T {
+  if (isEntry(url)) void main(script, process.argv.slice(2)).then((code) => process.exit(code));
+  return script;
+}
+
+/** Lets a script's generics be inferred where it stands inside a Family. */
+export function command<Seen, A extends Args>(script: Script<Seen, A>): Script<Seen, A> {
+  return script;
+}
+
+/** Parses, runs, and returns the exit code. Errors are shown, never thrown. */
+export async function main(script: AnyScript | Family, argv: string[]): Promise<number> {
+  let exit: number = EXIT.ok;
+  const program = new Command(script.name).description(
+    [script.summary, script.description].filter(Boolean).join('\n\n'),
+  );
+  const bind = (command: Command, one: AnyScript): void => {
+    for (const argument of one.arguments ?? []) command.argument(argument.name, argument.description);
+    for (const option of one.options ?? []) command.addOption(toOption(option));
+    for (const option of COMMON) command.addOption(toOption(option));
+    command.action(async (...values: unknown[]) => {
+      const positional = values.slice(0, -2);
+      const options = command.opts();
+      const named = Object.fromEntries(
+        (one.arguments ?? []).map(({ name }, i) => [name.replaceAll(/[<>[\].]/g, ''), positional[i]]),
+      );
+      const { run } = await import('./run.ts');
+      exit = await run(one, { ...options, ...named } as Args, options as Flags, argv);
+    });
+  };
+  if ('commands' in script) {
+    for (const one of script.commands)
+      bind(
+        settle(program.command(one.name).description([one.summary, one.description].filter(Boolean).join('\n\n'))),
+        one,
+      );
+  } else bind(program, script);
+  settle(program);
+  try {
+    await program.parseAsync(argv, { from: 'user' });
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    const { failureText } = await import('./talk.ts');
+    process.stderr.write(`${failureText(error)}\n`);
+    return error instanceof HomelabError ? error.exit : EXIT.failed;
+  }
+  return exit;
+}
+
+const COMMON: ScriptOption[] = [
+  { flags: '--config <file>', description: 'the lab', default: 'homelab.yaml' },
+  { flags: '--dry-run', description: 'show what would be done, change nothing', default: false },
+  { flags: '--check', description: 'the same, and exit with 3 when something would be done', default: false },
+  { flags: '--json', description: 'the result as one JSON document on stdout', default: false },
+  {
+    flags: '--limit <hosts>',
+    description: 'only steps of these hosts (comma-separated), and of none',
+    default: [],
+    parse: (text) => text.split(',').filter(Boolean),
+  },
+  { flags: '--yes', description: 'do not ask before changing; destroying still asks', default: false },
+  { flags: '--confirm <name>', description: 'the name that you would have to type before something is destroyed' },
+  { flags: '--verbose', description: 'say more', default: false },
+];
+
+function toOption({ flags, description, default: value, choices, required, parse }: ScriptOption): Option {
+  const option = new Option(flags, description);
+  if (value !== undefined && !(Array.isArray(value) && value.length === 0)) option.default(value);
+  else if (Array.isArray(value)) option.default(value, 'all');
+  if (choices) option.choices(choices);
+  if (required) option.makeOptionMandatory();
+  if (parse) {
+    option.argParser((text) => {
+      try {
+        return parse(text);
+      } catch (error) {
+        throw new InvalidArgumentError(messageOf(error));
+      }
+    });
+  }
+  return option;
+}
+
+/** No process.exit inside, suggestions for slips, excess arguments refused. */
+function settle(command: Command): Command {
+  return command
+    .exitOverride()
+    .showSuggestionAfterError(true)
+    .allowExcessArguments(false)
+    .showHelpAfterError('(--help says what there is)');
+}
+
+function isEntry(url: string): boolean {
+  const entry = process.argv[1];
+  return entry !== undefined && realpathSync(entry) === realpathSync(fileURLToPath(url));
+}
+
+export type { ApplyContext };

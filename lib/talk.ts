@@ -1,0 +1,120 @@
+import type { Ora } from 'ora';
+import type { StepResult } from './apply.ts';
+import { HomelabError, messageOf } from './errors.ts';
+import type { Secrets } from './secret.ts';
+import type { Note, Plan, Proof, Step } from './step.ts';
+
+/** Everything that is said to a person while a script runs: on stderr, redacted. stdout is for results. */
+export class Talk {
+  readonly #secrets: Secrets;
+  readonly #verbose: boolean;
+  readonly #running = new Map<string, number>();
+  #spinner: Ora | undefined;
+  #ticker: NodeJS.Timeout | undefined;
+
+  constructor(secrets: Secrets, verbose: boolean) {
+    this.#secrets = secrets;
+    this.#verbose = verbose;
+  }
+
+  say(text: string): void {
+    this.#spinner?.clear();
+    process.stderr.write(`${this.#secrets.redact(text)}\n`);
+  }
+
+  detail(text: string): void {
+    if (this.#verbose) this.say(text);
+  }
+
+  /** Shows that `what` goes on while `work` does: a live line on a TTY, and nothing otherwise. */
+  async during<T>(what: string, work: Promise<T>): Promise<T> {
+    await this.#show(what);
+    try {
+      return await work;
+    } finally {
+      this.#hide(what);
+    }
+  }
+
+  stepStart(step: Step): void {
+    this.detail(`… ${label(step)}`);
+    void this.#show(label(step));
+  }
+
+  stepEnd(step: Step, result: StepResult): void {
+    this.#hide(label(step));
+    const mark = { done: '✓', failed: '✗', skipped: '–' }[result.outcome];
+    this.say(
+      `${mark} ${label(step)}${result.outcome === 'skipped' ? ' (skipped: what it is after failed)' : `  ${result.seconds.toFixed(1)} s`}`,
+    );
+  }
+
+  proof({ claim, ok, skipped, detail }: Proof): void {
+    this.say(`${skipped ? '–' : ok ? '✓' : '✗'} ${claim}${detail ? `: ${detail}` : ''}`);
+  }
+
+  /** What failed, the end of its output, the likely cause, what to do. */
+  failure(error: unknown): void {
+    this.say(failureText(error));
+  }
+
+  /** ora is loaded only where there is a terminal to draw on, and shown only after a second. */
+  async #show(what: string): Promise<void> {
+    if (!process.stderr.isTTY) return;
+    this.#running.set(what, Date.now());
+    if (this.#ticker) return;
+    const { default: ora } = await import('ora');
+    this.#ticker = setInterval(() => {
+      const [first] = this.#running;
+      if (!first) return;
+      const [oldest, since] = first;
+      const seconds = Math.round((Date.now() - since) / 1000);
+      if (seconds < 1) return;
+      this.#spinner ??= ora({ stream: process.stderr, discardStdin: false }).start();
+      const others = this.#running.size > 1 ? ` and ${this.#running.size - 1} more` : '';
+      this.#spinner.text = `${oldest}${others}  ${seconds} s`;
+    }, 250);
+    this.#ticker.unref();
+  }
+
+  #hide(what: string): void {
+    this.#running.delete(what);
+    if (this.#running.size > 0) return;
+    clearInterval(this.#ticker);
+    this.#ticker = undefined;
+    this.#spinner?.stop();
+    this.#spinner = undefined;
+  }
+}
+
+function label(step: Step): string {
+  return step.host ? `${step.host}: ${step.title}` : step.title;
+}
+
+export function failureText(error: unknown): string {
+  if (!(error instanceof HomelabError))
+    return `defect: ${error instanceof Error ? (error.stack ?? error.message) : messageOf(error)}`;
+  const parts = [`error: ${error.message}`];
+  if (error.output) parts.push(error.output.replaceAll(/^/gm, '  | '));
+  if (error.likelyCause) parts.push(`probable cause: ${error.likelyCause}`);
+  if (error.fix) parts.push(`to fix: ${error.fix}`);
+  return parts.join('\n');
+}
+
+/** A plan as a person reads it. */
+export function planText(script: string, plan: Plan): string {
+  const lines = plan.notes.map(noteText);
+  if (plan.steps.length === 0) lines.push(`${script}: nothing to do, everything is as homelab.yaml says`);
+  else {
+    lines.push(`${script}: ${plan.steps.length} step${plan.steps.length === 1 ? '' : 's'}`);
+    for (const step of plan.steps) {
+      lines.push(`  ${step.destroys ? '-' : '+'} ${label(step)}  (${step.why})`);
+      for (const lost of step.destroys ?? []) lines.push(`      is lost: ${lost}`);
+    }
+  }
+  return lines.join('\n');
+}
+
+export function noteText({ level, text, fix }: Note): string {
+  return `${level === 'info' ? 'note' : level}: ${text}${fix ? `; ${fix}` : ''}`;
+}
