@@ -1,20 +1,29 @@
 import { readFileSync, statSync } from 'node:fs';
 import { type Document, LineCounter, parseDocument } from 'yaml';
 import { UsageError } from '../errors.ts';
+import { offsetOf, pathText } from './place.ts';
 import { ruleProblems } from './rules.ts';
 import { type Config, configSchema } from './schema.ts';
 import { schemaProblems } from './schema-problems.ts';
+import { isDeep, syntaxProblems } from './syntax.ts';
 
 /** Something wrong in homelab.yaml. `path` leads to the key; what does not parse has a position instead. */
 export type ConfigProblem = {
   path?: readonly (string | number)[];
+  /** The place is the key itself, not its value. */
+  atKey?: boolean;
   offset?: number;
   message: string;
   fix: string;
   warning?: boolean;
 };
 
-export type Loaded = { config: Config; warnings: string[] };
+export type Loaded = {
+  config: Config;
+  warnings: string[];
+  /** A problem that is found later (no address is left), as one line with its place. */
+  place: (problem: ConfigProblem) => string;
+};
 
 const LARGEST = 1024 * 1024;
 
@@ -30,46 +39,36 @@ export function loadConfig(file: string): Loaded {
 /** The same for a text; `file` is only its name in messages. */
 export function parseConfig(text: string, file: string): Loaded {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, prettyErrors: false });
-  const place = (problem: ConfigProblem): string => describe(problem, file, document, lines);
+  const document = parseYaml(text, file, lines);
+  const places = (problems: ConfigProblem[]): string[] =>
+    problems
+      .map((problem) => ({ problem, offset: problem.offset ?? offsetOf(document, problem) }))
+      .sort((a, b) => a.offset - b.offset)
+      .map(({ problem, offset }) => describe(problem, offset, file, lines));
+  const failed = (problems: ConfigProblem[]): UsageError => new UsageError(places(problems).join('\n'));
 
-  if (document.errors.length > 0) {
-    throw failed(
-      document.errors.map((error) => place({ offset: error.pos[0], message: error.message, fix: 'correct the YAML' })),
-    );
-  }
+  if (document.errors.some(({ message }) => message.includes('call stack'))) throw tooDeep(file);
+  const syntax = syntaxProblems(document, text);
+  if (syntax.length > 0) throw failed(syntax);
   let raw: unknown;
   try {
     raw = document.toJS({ maxAliasCount: 50 });
-  } catch (error) {
-    throw failed([
-      place({
-        offset: 0,
-        message: (error as Error).message,
-        fix: 'write the values out instead of using so many aliases',
-      }),
-    ]);
+  } catch {
+    // Aliases of aliases: what is a kilobyte here would be gigabytes when written out.
+    throw failed([{ offset: 0, message: 'its aliases (*x) multiply too often', fix: 'write the values out' }]);
   }
   if (raw === null || typeof raw !== 'object' || Array.isArray(raw))
     throw failed([
-      place({
-        offset: 0,
-        message: 'is not a mapping of keys to values',
-        fix: 'start from the homelab.yaml of the toolkit',
-      }),
+      { offset: 0, message: 'is not a mapping of keys to values', fix: 'start from the homelab.yaml of the toolkit' },
     ]);
 
   const parsed = configSchema.safeParse(raw);
-  if (!parsed.success) throw failed(schemaProblems(parsed.error, raw).map(place));
+  if (!parsed.success) throw failed(schemaProblems(parsed.error, raw));
 
   const problems = ruleProblems(parsed.data);
   const errors = problems.filter((problem) => !problem.warning);
-  if (errors.length > 0) throw failed(errors.map(place));
-  return { config: parsed.data, warnings: problems.map(place) };
-}
-
-function failed(lines: string[]): UsageError {
-  return new UsageError(lines.join('\n'));
+  if (errors.length > 0) throw failed(errors);
+  return { config: parsed.data, warnings: places(problems), place: (problem) => places([problem]).join() };
 }
 
 function readText(file: string): string {
@@ -94,20 +93,21 @@ function readText(file: string): string {
   }
 }
 
-function describe(problem: ConfigProblem, file: string, document: Document.Parsed, lines: LineCounter): string {
-  const { line, col } = lines.linePos(problem.offset ?? offsetOf(document, problem.path ?? []));
-  const path = (problem.path ?? []).reduce<string>(
-    (text, part) => (typeof part === 'number' ? `${text}[${part}]` : text ? `${text}.${part}` : part),
-    '',
-  );
-  return `${file}:${line}:${col}: ${path ? `${path}: ` : ''}${problem.message}; ${problem.fix}`;
+function parseYaml(text: string, file: string, lines: LineCounter): Document.Parsed {
+  try {
+    if (isDeep(text)) throw new RangeError();
+    return parseDocument(text, { lineCounter: lines, uniqueKeys: true, prettyErrors: false });
+  } catch {
+    throw tooDeep(file);
+  }
 }
 
-/** Where a key stands; for a key that is missing, where its parent stands. */
-function offsetOf(document: Document.Parsed, path: readonly (string | number)[]): number {
-  for (let length = path.length; length > 0; length--) {
-    const node = document.getIn(path.slice(0, length), true) as { range?: [number, number, number] } | undefined;
-    if (node?.range) return node.range[0];
-  }
-  return document.contents?.range?.[0] ?? 0;
+function tooDeep(file: string): UsageError {
+  return new UsageError(`${file}:1:1: is nested too deeply; start from the homelab.yaml of the toolkit`);
+}
+
+function describe({ path, message, fix }: ConfigProblem, offset: number, file: string, lines: LineCounter): string {
+  const { line, col } = lines.linePos(offset);
+  const key = pathText(path ?? []);
+  return `${file}:${line}:${col}: ${key ? `${key}: ` : ''}${message}; ${fix}`;
 }

@@ -66,7 +66,7 @@ const proxmox = z.strictObject({
 });
 
 const template = z.strictObject({
-  name: label.or(z.string().regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/, 'must be a DNS name')),
+  name: z.string().regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/, 'is not a DNS name'),
   vmid,
   build_node: label,
   iso: z.strictObject({

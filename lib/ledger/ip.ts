@@ -26,9 +26,10 @@ export function formatIp({ family, value }: Ip): string {
 
 /** @returns a sentence that says what is wrong when `text` is not a network */
 export function parseSubnet(text: string): Subnet | string {
-  const [address = '', length = ''] = text.split('/');
+  const [address = '', length = '', ...more] = text.split('/');
   const ip = parseIp(address);
-  if (!ip || !/^\d{1,3}$/.test(length)) return `${text} is not a network, such as 10.20.11.0/24`;
+  if (!ip || more.length > 0 || !/^(0|[1-9]\d{0,2})$/.test(length))
+    return `${text} is not a network, such as 10.20.11.0/24`;
   const bits = ip.family === 4 ? 32 : 128;
   const prefix = Number(length);
   if (prefix > bits) return `${text}: the prefix is at most /${bits}`;

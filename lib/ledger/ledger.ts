@@ -1,17 +1,10 @@
 import type { Config } from '../config/schema.ts';
-import {
-  contains,
-  formatIp,
-  formatRange,
-  type Ip,
-  overlap,
-  parseIp,
-  parseRange,
-  parseSubnet,
-  type Range,
-  type Subnet,
-} from './ip.ts';
+import { type Block, rangeName, readBlocks, readSubnet, reservedAs } from './blocks.ts';
+import { type Fixed, fixedAddresses } from './fixed.ts';
+import { contains, formatIp, formatRange, type Ip, parseIp, parseSubnet, type Range, type Subnet } from './ip.ts';
 import type { Lease } from './lockfile.ts';
+
+export { type Block, rangeName } from './blocks.ts';
 
 /**
  * Who holds what of the lab's network, and why. Not a calculator: it knows the subnet, the gateway,
@@ -19,21 +12,18 @@ import type { Lease } from './lockfile.ts';
  */
 export type Role = Lease['role'];
 export type Holder = { name: string; kind: string; address: string; note?: string };
-export type Block = { name: string; kind: 'range' | 'pool' | 'dhcp'; range: Range };
 
 /** Something that contradicts. `path` is the place in homelab.yaml; a lease's has none. */
 export type Problem = { path?: (string | number)[]; message: string; fix: string };
 
 export type Ledger = {
   subnet: Subnet;
-  /** Every address that somebody has, fixed or leased, by address. */
+  /** Every address that somebody has, fixed or leased, by its canonical text. */
   holders: ReadonlyMap<string, Holder>;
   blocks: readonly Block[];
   leases: readonly Lease[];
   problems: readonly Problem[];
 };
-
-type Fixed = Holder & { path: (string | number)[]; inSubnet?: boolean };
 
 /** The ledger of a configuration and its leases; contradictions are in `problems`, all of them. */
 export function openLedger(config: Config, leases: readonly Lease[]): Ledger {
@@ -41,54 +31,21 @@ export function openLedger(config: Config, leases: readonly Lease[]): Ledger {
   const subnet = readSubnet(config, problems);
   const blocks = readBlocks(config, subnet, problems);
   const holders = new Map<string, Holder>();
-  const byName = new Map<string, Holder>();
-
-  for (const fixed of fixedAddresses(config)) {
-    const ip = parseIp(fixed.address);
-    if (!ip) {
-      problems.push({
-        path: fixed.path,
-        message: `"${fixed.address}" is not an IP address`,
-        fix: `write ${fixed.name}'s address, such as ${formatIp({ ...subnet.first, value: subnet.first.value + 10n })}`,
-      });
-      continue;
-    }
-    if (fixed.inSubnet && !contains(subnet, ip)) {
-      problems.push({
-        path: fixed.path,
-        message: `${fixed.address} (${fixed.name}) is outside the subnet ${subnet.text}`,
-        fix: 'correct the address, or network.subnet',
-      });
-    }
-    const reserved = reservedAs(subnet, ip);
-    if (reserved)
-      problems.push({
-        path: fixed.path,
-        message: `${fixed.address} (${fixed.name}) is the ${reserved} address of ${subnet.text}`,
-        fix: 'give it another address',
-      });
-    const address = formatIp(ip);
-    const other = holders.get(address);
-    if (other && other.name !== fixed.name) {
-      problems.push({
-        path: fixed.path,
-        message: `address ${address} is used by both ${other.name} (${other.kind}) and ${fixed.name} (${fixed.kind})`,
-        fix: 'give one of them another address',
-      });
-    }
-    const block = blocks.find((b) => contains(b.range, ip));
-    if (block)
-      problems.push({
-        path: fixed.path,
-        message: `${address} (${fixed.name}) is inside ${block.name} ${formatRange(block.range)}`,
-        fix: `move ${block.name} or give ${fixed.name} another address`,
-      });
-    if (!other) holders.set(address, { name: fixed.name, kind: fixed.kind, address, note: fixed.note });
-    byName.set(fixed.name, fixed);
+  for (const fixed of fixedAddresses(config)) problems.push(...addFixed(fixed, { subnet, blocks, holders }));
+  const roles = new Map(config.k3s.nodes.map(({ name, role }) => [name, role]));
+  const names = new Set<string>();
+  for (const lease of leases) {
+    const found = addLease(lease, roles.get(lease.name), { subnet, blocks, holders });
+    if (names.has(lease.name)) found.push('there are two of this name');
+    names.add(lease.name);
+    problems.push(
+      ...found.map((text) => ({
+        message: `homelab.lock.yaml: lease of ${lease.name}: ${text}`,
+        fix: `npx tsx scripts/network.ts release ${lease.name}`,
+      })),
+    );
   }
-
-  for (const lease of leases) problems.push(...leaseProblems(lease, { config, subnet, blocks, holders }));
-  return { subnet, holders, blocks, leases, problems };
+  return { subnet: subnet ?? NOWHERE, holders, blocks, leases, problems };
 }
 
 /** The lowest free address of the role's range, or a problem when none is left. A lease that exists is returned as it is. */
@@ -111,24 +68,24 @@ export function allocateAll(
 ): { ledger: Ledger; given: Lease[]; problems: Problem[] } {
   const holders = new Map(ledger.holders);
   const known = new Set(ledger.leases.map((lease) => lease.name));
-  const cursors = new Map<Role, bigint>();
+  /** Where to go on looking, by role: everything below is taken. */
+  const next = new Map<Role, bigint>();
   const given: Lease[] = [];
   const problems: Problem[] = [];
   for (const { name, role } of wanted) {
     if (known.has(name)) continue;
-    const range = ledger.blocks.find((block) => block.kind === 'range' && block.name === rangeName(role))?.range;
-    const address = range && lowestFree(range, cursors.get(role) ?? range.first.value, ledger, holders);
-    if (!address) {
-      const size = range ? `${formatRange(range)} is full` : 'there is none';
+    const range = ledger.blocks.find((block) => block.name === rangeName(role))?.range;
+    const free = range && lowestFree(range, next.get(role) ?? range.first.value, ledger.subnet, holders);
+    if (!free) {
       problems.push({
         path: ['network', 'ranges', role],
-        message: `no address is left for ${name}: ${size}`,
+        message: `no address is left for ${name}: ${range ? `${formatRange(range)} is full` : 'its role has no range'}`,
         fix: 'widen the range, or release a lease: npx tsx scripts/network.ts release NAME',
       });
       continue;
     }
-    cursors.set(role, address.value + 1n);
-    const lease: Lease = { name, address: formatIp(address), role, since };
+    next.set(role, free.value + 1n);
+    const lease: Lease = { name, address: free.address, role, since };
     holders.set(lease.address, { name, kind: 'lease', address: lease.address });
     known.add(name);
     given.push(lease);
@@ -138,160 +95,85 @@ export function allocateAll(
 
 /** The ledger without the lease of `name`; the same ledger when there is none. */
 export function release(ledger: Ledger, name: string): Ledger {
-  const lease = ledger.leases.find((l) => l.name === name);
-  if (!lease) return ledger;
+  const leases = ledger.leases.filter((lease) => lease.name !== name);
+  if (leases.length === ledger.leases.length) return ledger;
   const holders = new Map(ledger.holders);
-  holders.delete(lease.address);
-  return { ...ledger, holders, leases: ledger.leases.filter((l) => l !== lease) };
+  for (const [address, holder] of holders) if (holder.kind === 'lease' && holder.name === name) holders.delete(address);
+  return { ...ledger, holders, leases };
 }
 
-export function rangeName(role: Role): string {
-  return `network.ranges.${role}`;
-}
+/** Stands for a subnet that could not be read; such a ledger has problems, and gives nothing. */
+const NOWHERE = parseSubnet('0.0.0.0/32') as Subnet;
 
-function lowestFree(range: Range, from: bigint, ledger: Ledger, holders: ReadonlyMap<string, Holder>): Ip | undefined {
+function lowestFree(
+  range: Range,
+  from: bigint,
+  subnet: Subnet,
+  holders: ReadonlyMap<string, Holder>,
+): { value: bigint; address: string } | undefined {
+  const { family } = range.first;
   for (let value = from; value <= range.last.value; value++) {
-    const ip = { family: range.first.family, value };
-    if (!holders.has(formatIp(ip)) && !reservedAs(ledger.subnet, ip)) return ip;
+    const address = formatIp({ family, value });
+    if (!holders.has(address) && !reservedAs(subnet, { family, value })) return { value, address };
   }
   return undefined;
 }
 
-function leaseProblems(
-  lease: Lease,
-  {
-    config,
-    subnet,
-    blocks,
-    holders,
-  }: { config: Config; subnet: Subnet; blocks: Block[]; holders: Map<string, Holder> },
-): Problem[] {
-  const where = `homelab.lock.yaml: lease of ${lease.name}`;
-  const fix = `npx tsx scripts/network.ts release ${lease.name}`;
-  const ip = parseIp(lease.address);
-  if (!ip) return [{ message: `${where}: "${lease.address}" is not an IP address`, fix }];
+type Known = { subnet: Subnet | undefined; blocks: readonly Block[]; holders: Map<string, Holder> };
+
+/** Enters something with a fixed address. @returns what is wrong with it */
+function addFixed(fixed: Fixed, { subnet, blocks, holders }: Known): Problem[] {
+  const { name, kind, note, path } = fixed;
+  const ip = parseIp(fixed.address);
+  if (!ip) {
+    const example = formatIp(subnet ? { ...subnet.first, value: subnet.first.value + 10n } : { family: 4, value: 0n });
+    return [{ path, message: `"${fixed.address}" is not an IP address`, fix: `write one, such as ${example}` }];
+  }
   const problems: Problem[] = [];
-  const address = formatIp(ip);
-  if (!contains(subnet, ip))
-    problems.push({
-      path: ['network', 'subnet'],
-      message: `${where}: ${address} is outside the subnet ${subnet.text}`,
-      fix,
-    });
-  const reserved = reservedAs(subnet, ip);
-  if (reserved) problems.push({ message: `${where}: ${address} is the ${reserved} address`, fix });
+  const address = canonical(fixed.address, ip);
+  const problem = (message: string, fix: string): number => problems.push({ path, message, fix });
+  if (subnet && fixed.inSubnet && !contains(subnet, ip))
+    problem(`${address} (${name}) is outside the subnet ${subnet.text}`, 'correct the address, or network.subnet');
+  const reserved = subnet && reservedAs(subnet, ip);
+  if (reserved) problem(`${address} (${name}) is the ${reserved} address of ${subnet.text}`, 'give it another address');
   const other = holders.get(address);
-  if (other)
-    problems.push({
-      message: `${where}: address ${address} is used by both ${other.name} (${other.kind}) and ${lease.name}`,
-      fix,
-    });
-  else holders.set(address, { name: lease.name, kind: 'lease', address });
-  const foreign = blocks.find((block) => block.name !== rangeName(lease.role) && contains(block.range, ip));
-  if (foreign)
-    problems.push({ message: `${where}: ${address} is inside ${foreign.name} ${formatRange(foreign.range)}`, fix });
-  const node = config.k3s.nodes.find((n) => n.name === lease.name);
-  if (node && node.role !== lease.role)
-    problems.push({ message: `${where} is of the role ${lease.role}, homelab.yaml says ${node.role}`, fix });
+  if (other && other.name !== name && !fixed.shares)
+    problem(
+      `address ${address} is used by both ${other.name} (${other.kind}) and ${name} (${kind})`,
+      'give one of them another address',
+    );
+  // A DNS server may be a service of the cluster, with an address of the pool.
+  const block = blocks.find((b) => contains(b.range, ip) && !(fixed.shares && b.kind === 'pool'));
+  if (block && !(other && fixed.shares))
+    problem(
+      `${address} (${name}) is inside ${block.name} ${formatRange(block.range)}`,
+      `move ${block.name}, or give ${name} another address`,
+    );
+  if (!other) holders.set(address, { name, kind, address, note });
   return problems;
 }
 
-/** Everything in homelab.yaml that has a fixed address, with its place. */
-function fixedAddresses(config: Config): Fixed[] {
-  const { network, proxmox, nas } = config;
-  const at = (...path: (string | number)[]) => path;
-  return [
-    { name: 'gateway', kind: 'gateway', address: network.gateway, path: at('network', 'gateway'), inSubnet: true },
-    ...network.dns
-      .map((address, i) => ({ name: `dns ${i + 1}`, kind: 'DNS server', address, path: at('network', 'dns', i) }))
-      .filter(({ address }) => address !== network.gateway),
-    ...proxmox.nodes.map((node, i) => ({
-      name: node.name,
-      kind: 'Proxmox node',
-      address: node.address,
-      path: at('proxmox', 'nodes', i, 'address'),
-    })),
-    ...nas.map((n, i) => ({ name: n.name, kind: 'NAS', address: n.address, path: at('nas', i, 'address') })),
-    ...network.hosts.map((host, i) => ({
-      name: host.name,
-      kind: 'host',
-      address: host.address,
-      note: host.note,
-      path: at('network', 'hosts', i, 'address'),
-      inSubnet: true,
-    })),
-  ];
+/** Enters a lease. @returns what is wrong with it */
+function addLease(lease: Lease, role: Role | undefined, { subnet, blocks, holders }: Known): string[] {
+  const ip = parseIp(lease.address);
+  if (!ip) return [`"${lease.address}" is not an IP address`];
+  const problems: string[] = [];
+  const address = canonical(lease.address, ip);
+  if (subnet && !contains(subnet, ip)) problems.push(`${address} is outside the subnet ${subnet.text}`);
+  const reserved = subnet && reservedAs(subnet, ip);
+  if (reserved) problems.push(`${address} is the ${reserved} address of ${subnet.text}`);
+  const other = holders.get(address);
+  if (other) problems.push(`address ${address} is used by both ${other.name} (${other.kind}) and ${lease.name}`);
+  else holders.set(address, { name: lease.name, kind: 'lease', address });
+  // Outside of its own range it may stay: ranges are moved for nodes that come, not for those that are there.
+  const foreign = blocks.find((block) => contains(block.range, ip) && block.name !== rangeName(lease.role));
+  if (foreign) problems.push(`${address} is inside ${foreign.name} ${formatRange(foreign.range)}`);
+  if (role && role !== lease.role)
+    problems.push(`${address} was given to it as ${lease.role}, and homelab.yaml says ${role}`);
+  return problems;
 }
 
-function readSubnet(config: Config, problems: Problem[]): Subnet {
-  const subnet = parseSubnet(config.network.subnet);
-  if (typeof subnet !== 'string') return subnet;
-  problems.push({ path: ['network', 'subnet'], message: subnet, fix: 'correct network.subnet' });
-  // Goes on with the network that was probably meant, so that the other problems are reported too.
-  const meant = /did you mean ([^?]+)\?/.exec(subnet)?.[1];
-  return (meant ? parseSubnet(meant) : parseSubnet('0.0.0.0/0')) as Subnet;
-}
-
-function readBlocks(config: Config, subnet: Subnet, problems: Problem[]): Block[] {
-  const wanted: { name: string; kind: Block['kind']; text: string; path: (string | number)[] }[] = [
-    {
-      name: rangeName('server'),
-      kind: 'range',
-      text: config.network.ranges.server,
-      path: ['network', 'ranges', 'server'],
-    },
-    {
-      name: rangeName('agent'),
-      kind: 'range',
-      text: config.network.ranges.agent,
-      path: ['network', 'ranges', 'agent'],
-    },
-    { name: 'metallb.pool', kind: 'pool', text: config.metallb.pool, path: ['metallb', 'pool'] },
-    ...config.network.dhcp.map((text, i) => ({
-      name: `network.dhcp[${i}]`,
-      kind: 'dhcp' as const,
-      text,
-      path: ['network', 'dhcp', i],
-    })),
-  ];
-  const blocks: Block[] = [];
-  for (const { name, kind, text, path } of wanted) {
-    const range = parseRange(text);
-    if (typeof range === 'string') {
-      problems.push({ path, message: range, fix: `write ${name} as FIRST-LAST` });
-      continue;
-    }
-    if (!contains(subnet, range.first) || !contains(subnet, range.last)) {
-      problems.push({
-        path,
-        message: `${name} ${formatRange(range)} is outside the subnet ${subnet.text}`,
-        fix: 'correct the range, or network.subnet',
-      });
-    }
-    for (const ip of [range.first, range.last]) {
-      const reserved = reservedAs(subnet, ip);
-      if (reserved)
-        problems.push({
-          path,
-          message: `${name} contains ${formatIp(ip)}, the ${reserved} address of ${subnet.text}`,
-          fix: 'shorten the range',
-        });
-    }
-    for (const other of blocks.filter((block) => overlap(block.range, range))) {
-      problems.push({
-        path,
-        message: `${name} ${formatRange(range)} overlaps ${other.name} ${formatRange(other.range)}`,
-        fix: 'make them disjoint',
-      });
-    }
-    blocks.push({ name, kind, range });
-  }
-  return blocks;
-}
-
-/** The first and the last address of an IPv4 network are nobody's; an IPv6 network's first is its routers'. */
-function reservedAs(subnet: Subnet, ip: Ip): 'network' | 'broadcast' | undefined {
-  if (ip.family !== subnet.first.family || subnet.prefix >= (ip.family === 4 ? 31 : 127)) return undefined;
-  if (ip.value === subnet.first.value) return 'network';
-  return ip.family === 4 && ip.value === subnet.last.value ? 'broadcast' : undefined;
+/** IPv4 has one spelling (parseIp takes no other), IPv6 has many. */
+function canonical(text: string, ip: Ip): string {
+  return ip.family === 4 ? text : formatIp(ip);
 }

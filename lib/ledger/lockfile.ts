@@ -1,4 +1,4 @@
-import { Document, parse } from 'yaml';
+import { parse, stringify } from 'yaml';
 import { z } from 'zod';
 import { UsageError } from '../errors.ts';
 import type { Files } from '../ports/types.ts';
@@ -34,7 +34,7 @@ export function emptyLockFile(lab: string): LockFile {
 export function parseLockFile(text: string, file: string, lab: string): LockFile {
   let raw: unknown;
   try {
-    raw = parse(text);
+    raw = readText(text);
   } catch (error) {
     throw new UsageError(`${file}: ${(error as Error).message}`, {
       fix: 'take it from git again; it is written by the scripts only',
@@ -57,10 +57,46 @@ export function parseLockFile(text: string, file: string, lab: string): LockFile
 /** The text of a lock file; the same content is always the same text. */
 export function renderLockFile(lock: LockFile): string {
   const downloads = Object.fromEntries(Object.entries(lock.downloads).sort(([a], [b]) => (a < b ? -1 : 1)));
-  const document = new Document({ version: lock.version, lab: lock.lab, leases: lock.leases, downloads });
-  document.commentBefore =
-    ' Written by the scripts; commit it. Leases of addresses, and hashes of downloads.\n Give an address back with: npx tsx scripts/network.ts release NAME';
-  return document.toString({ lineWidth: 0 });
+  return [
+    '# Written by the scripts; commit it. Leases of addresses, and hashes of downloads.',
+    '# Give an address back with: npx tsx scripts/network.ts release NAME',
+    stringify({ version: lock.version, lab: lock.lab }, { lineWidth: 0 }).trimEnd(),
+    lock.leases.length > 0 ? 'leases:' : 'leases: []',
+    ...lock.leases.map(leaseLine),
+    stringify({ downloads }, { lineWidth: 0 }),
+  ].join('\n');
+}
+
+/** A lease a line: a change of one is one line in a diff. */
+function leaseLine({ name, address, role, since }: Lease): string {
+  const plain = /^(?!(?:null|true|false|yes|no|on|off|y|n)$)[a-z][a-z0-9-]*$/.test(name);
+  // An IPv6 address may end with a colon, which would make it a key.
+  const text = address.includes(':') ? `"${address}"` : address;
+  return `  - { name: ${plain ? name : JSON.stringify(name)}, address: ${text}, role: ${role}, since: ${since} }`;
+}
+
+const LEASE_LINE =
+  /^ {2}- \{ name: ([a-z][a-z0-9-]*), address: (?:([0-9.]+)|"([0-9a-f:]+)"), role: (server|agent), since: (\d{4}-\d\d-\d\d) \}$/;
+
+/**
+ * The text as data. YAML needs seconds for ten thousands of leases; lines that are exactly as leaseLine
+ * writes them are read directly, and whatever else the file holds by the YAML parser.
+ */
+function readText(text: string): unknown {
+  const lines = text.split('\n');
+  const start = lines.indexOf('leases:') + 1;
+  const leases: Lease[] = [];
+  for (let match = lines[start]?.match(LEASE_LINE); start > 0 && match; ) {
+    const [, name = '', v4, v6, role = '', since = ''] = match;
+    leases.push({ name, address: v4 ?? v6 ?? '', role: role === 'server' ? 'server' : 'agent', since });
+    match = lines[start + leases.length]?.match(LEASE_LINE);
+  }
+  const end = start + leases.length;
+  // Another entry follows that is written differently: somebody edited it, and all of it is YAML's.
+  if (leases.length === 0 || /^\s*(-|#|$)/.test(lines[end] ?? '')) return parse(text);
+  const rest: unknown = parse([...lines.slice(0, start - 1), ...lines.slice(end)].join('\n'));
+  if (rest === null || typeof rest !== 'object' || 'leases' in rest) return parse(text);
+  return { ...rest, leases };
 }
 
 /** The lock file while a run goes on: read once, written whole after each change. */
@@ -82,10 +118,13 @@ export class LockStore {
 
   /** Changes are written one after another: steps run side by side. */
   update(change: (lock: LockFile) => LockFile): Promise<void> {
-    this.#writing = this.#writing.then(() => {
-      this.#lock = change(this.#lock);
-      return this.#files.write(this.#file, renderLockFile(this.#lock));
-    });
+    const write = async (): Promise<void> => {
+      const changed = change(this.#lock);
+      await this.#files.write(this.#file, renderLockFile(changed));
+      this.#lock = changed;
+    };
+    // A write that failed is its step's failure, and not that of the next.
+    this.#writing = this.#writing.then(write, write);
     return this.#writing;
   }
 

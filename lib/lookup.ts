@@ -1,0 +1,42 @@
+import type { Config, K3sNode, Nas, NasExport } from './config/schema.ts';
+import type { Lab } from './lab-context.ts';
+
+// What a checked configuration says, by name. Pure, so that planners and renderers may use it.
+
+/** The address of anything that homelab.yaml names. @throws Error for a name that it does not hold */
+export function addressOf(lab: Lab, name: string): string {
+  const { proxmox, nas, network } = lab.config;
+  const found =
+    lab.ledger.leases.find((lease) => lease.name === name) ??
+    proxmox.nodes.find((node) => node.name === name) ??
+    nas.find((n) => n.name === name) ??
+    network.hosts.find((host) => host.name === name);
+  if (!found) throw new Error(`no address for ${name}`);
+  return found.address;
+}
+
+export function servers(config: Config): K3sNode[] {
+  return config.k3s.nodes.filter((node) => node.role === 'server');
+}
+
+export function agents(config: Config): K3sNode[] {
+  return config.k3s.nodes.filter((node) => node.role === 'agent');
+}
+
+/** The NAS and export that `unas/K3sStorage` names, which rules.ts has checked. */
+export function findExport(config: Config, reference: string): { nas: Nas; export: NasExport } {
+  const [nasName, exportName] = reference.split('/');
+  const nas = config.nas.find((n) => n.name === nasName);
+  const found = nas?.exports.find((e) => e.name === exportName);
+  if (!nas || !found) throw new Error(`no export ${reference}`);
+  return { nas, export: found };
+}
+
+/** Names of the hosts that may mount an export, with `proxmox` and `k3s` spelled out. */
+export function clientsOf(config: Config, clients: readonly string[]): string[] {
+  return clients.flatMap((client) => {
+    if (client === 'proxmox') return config.proxmox.nodes.map((node) => node.name);
+    if (client === 'k3s') return config.k3s.nodes.map((node) => node.name);
+    return [client];
+  });
+}

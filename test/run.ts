@@ -1,0 +1,106 @@
+import { spawn } from 'node:child_process';
+import { readdirSync, realpathSync } from 'node:fs';
+import { basename, dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/**
+ * Runs test files, each in a process of its own: nothing that one leaves behind (an environment variable, a
+ * timer, a signal handler) reaches another. A file in which no test ran has failed, whatever its exit code:
+ * uvu counts a forgotten `.run()`, and a process that ends while it waits, as success.
+ *
+ *     npm test                          all of test/
+ *     npm test -- ledger config         files with these words in their names
+ *     npm test -- /path/x.test.ts       a file anywhere
+ */
+
+const SIDE_BY_SIDE = 2;
+/** Seconds after which a file is ended; the slowest, a whole rehearsal, takes less than a minute. */
+const DEADLINE = 240;
+
+export type Verdict = { passed: number; failed: number; skipped: number; why?: string };
+
+/** What uvu's summary and the exit code of one file amount to. */
+export function judge(output: string, code: number | null): Verdict {
+  const text = output.replaceAll(/\u001b\[[0-9;]*m/g, '');
+  const count = (word: string): number | undefined => {
+    const found = [...text.matchAll(new RegExp(`^ {2}${word}: +(\\d+)$`, 'gm'))].at(-1);
+    return found && Number(found[1]);
+  };
+  const total = count('Total');
+  const skipped = count('Skipped') ?? 0;
+  const passed = count('Passed') ?? 0;
+  if (total === undefined) return { passed: 0, failed: 1, skipped: 0, why: `no test ran (exit code ${code})` };
+  if (total + skipped === 0) return { passed: 0, failed: 1, skipped: 0, why: 'no test ran: is `.run()` missing?' };
+  const failed = total - passed;
+  if (code !== 0 && failed === 0) return { passed, failed: 1, skipped, why: `ended with exit code ${code}` };
+  return { passed, failed, skipped };
+}
+
+/** The test files that `words` select. */
+export function select(folder: string, words: readonly string[]): string[] {
+  const named = words.filter((word) => word.endsWith('.test.ts')).map((word) => resolve(word));
+  const parts = words.filter((word) => !word.endsWith('.test.ts'));
+  if (named.length > 0 && parts.length === 0) return named;
+  const all = readdirSync(folder).filter((name) => name.endsWith('.test.ts'));
+  const wanted = all.filter((name) => parts.length === 0 || parts.some((part) => name.includes(part)));
+  return [...named, ...wanted.sort().map((name) => join(folder, name))];
+}
+
+async function main(words: readonly string[]): Promise<number> {
+  const waiting = select(dirname(fileURLToPath(import.meta.url)), words);
+  if (waiting.length === 0) {
+    console.log(`no test file matches ${words.join(' ')}`);
+    return 1;
+  }
+  const sum: Verdict = { passed: 0, failed: 0, skipped: 0 };
+  const failures: string[] = [];
+  const worker = async (): Promise<void> => {
+    for (let file = waiting.shift(); file; file = waiting.shift()) {
+      const { verdict, output, seconds } = await runFile(file);
+      sum.passed += verdict.passed;
+      sum.failed += verdict.failed;
+      sum.skipped += verdict.skipped;
+      const name = basename(file, '.test.ts');
+      const counts = `${verdict.passed} passed${verdict.skipped ? `, ${verdict.skipped} skipped` : ''}`;
+      console.log(`${verdict.failed ? '✗' : '✓'} ${name.padEnd(28)} ${counts}  ${seconds.toFixed(1)} s`);
+      if (verdict.failed > 0) {
+        failures.push(`${name}: ${verdict.why ?? `${verdict.failed} failed`}`);
+        console.log(`${output.trimEnd()}\n`);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: SIDE_BY_SIDE }, worker));
+  for (const failure of failures) console.log(`✗ ${failure}`);
+  console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`);
+  return sum.failed > 0 ? 1 : 0;
+}
+
+function runFile(file: string): Promise<{ verdict: Verdict; output: string; seconds: number }> {
+  const began = performance.now();
+  return new Promise((done) => {
+    const child = spawn(process.execPath, ['--import', 'tsx', relative(process.cwd(), file)], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0' },
+    });
+    let output = '';
+    const keep = (chunk: Buffer): void => {
+      output += chunk.toString();
+    };
+    child.stdout.on('data', keep);
+    child.stderr.on('data', keep);
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      child.kill('SIGKILL');
+    }, DEADLINE * 1000);
+    child.on('close', (code) => {
+      clearTimeout(timer);
+      const verdict = judge(output, code);
+      if (late) verdict.why = `not done within ${DEADLINE} s`;
+      done({ verdict, output, seconds: (performance.now() - began) / 1000 });
+    });
+  });
+}
+
+if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url))
+  process.exitCode = await main(process.argv.slice(2));
