@@ -1,0 +1,98 @@
+import type { LabCa } from '../ca.ts';
+import type { Guest, Machines } from '../types.ts';
+import type { Volume } from './volumes.ts';
+
+/** What the emulated cluster is made of. */
+export type PveOptions = {
+  nodes: NodeSpec[];
+  storages: StorageSpec[];
+  bridge: string;
+  token: TokenSpec;
+  /** Who may log in with a password (Debian's Packer knows no tokens); has all privileges, like root@pam. */
+  user?: { id: string; password: string };
+  pools?: string[];
+  ca: LabCa;
+  machines: Machines;
+  latency?: Partial<Latency>;
+};
+
+export type NodeSpec = {
+  name: string;
+  address: string;
+  /** Names of PCI resource mappings that exist on this node; one device each. */
+  gpus?: string[];
+  memoryBytes?: number;
+  cores?: number;
+};
+
+export type StorageSpec = {
+  name: string;
+  content: string[];
+  shared?: boolean;
+  /** Default: nfs when shared, zfspool for disks, dir for the rest. */
+  type?: string;
+  bytes?: number;
+};
+
+export type TokenSpec = {
+  /** USER@REALM!NAME */
+  id: string;
+  secret: string;
+  /** Privileges by ACL path, which propagate down; a deeper path replaces them. Default: defaultPrivileges. */
+  privileges?: Record<string, readonly string[]>;
+};
+
+/** Milliseconds that things take. */
+export type Latency = {
+  clone: number;
+  migrate: number;
+  /** Until a start task has ended. */
+  start: number;
+  /** From the start until the guest and its agent answer. */
+  boot: number;
+  /** From the start with an ISO and an empty disk until the installed system boots. */
+  install: number;
+  shutdown: number;
+  /** Every other task. */
+  task: number;
+  /** How long a refused authentication is held back. */
+  authFailure: number;
+  /** How long a call waits for the lock of a VM's configuration file. */
+  lockTimeout: number;
+  /** How long a new VM is `unknown` and nameless in /cluster/resources. */
+  broadcast: number;
+};
+
+export const defaultLatency: Latency = {
+  clone: 200,
+  migrate: 200,
+  start: 50,
+  boot: 200,
+  install: 500,
+  shutdown: 50,
+  task: 20,
+  authFailure: 3000,
+  lockTimeout: 10_000,
+  broadcast: 0,
+};
+
+/** A VM's configuration file: what GET /config shows, as Proxmox types it. */
+export type VmConfig = Record<string, string | number>;
+
+export type Running = { since: number; config: VmConfig; guest?: Guest };
+
+export type Vm = {
+  vmid: number;
+  node: string;
+  config: VmConfig;
+  running?: Running;
+  /** When /cluster/resources shows it whole, in milliseconds of the clock. */
+  knownFrom: number;
+};
+
+/** State without what differs between two equal labs (MACs, uuids, times): for comparing before and after. */
+export type Snapshot = {
+  vms: { vmid: number; node: string; status: string; pool?: string; config: VmConfig }[];
+  volumes: Volume[];
+  locks: { vmid: number; lock: string }[];
+};
