@@ -105,9 +105,12 @@ export async function apply(plan: Plan, context: ApplyContext): Promise<StepResu
   return results;
 }
 
-/** Seconds that a step may take at the most: its own deadline, or that of small things. */
+/**
+ * Seconds that a step may take at the most. What acts keeps the deadline itself, and says more when it passes
+ * (what it saw last, a log); this one is a little later, for what does not end.
+ */
 function deadlineOf(action: Action): number {
-  return 'deadline' in action ? action.deadline : 120;
+  return ('deadline' in action ? action.deadline : 120) + 20;
 }
 
 /** Carries one action out. @returns what later steps may refer to by `{from}` */
@@ -128,13 +131,16 @@ async function act(action: Action, context: ApplyContext, outputs: Map<string, s
       const outcome = await ports.ssh.run(action.host, argv, { stdin, sudo: action.sudo, deadline: action.deadline });
       return succeeded(outcome, `${argv[0]} on ${action.host}`);
     }
-    case 'upload':
-      await ports.ssh.upload(action.host, action.path, text(action.content), {
-        mode: action.mode,
-        owner: action.owner,
+    case 'upload': {
+      const { host, path, content, mode, owner } = action;
+      const local = typeof content === 'object' && 'file' in content;
+      await ports.ssh.upload(host, path, local ? await textOf(content.file, ports) : text(content), {
+        mode,
+        owner,
         sudo: true,
       });
       return undefined;
+    }
     case 'write':
       await ports.files.write(action.path, text(action.content), action.mode);
       return undefined;
@@ -183,6 +189,12 @@ async function act(action: Action, context: ApplyContext, outputs: Map<string, s
       return operation(action.args, context);
     }
   }
+}
+
+async function textOf(file: string, ports: Ports): Promise<string> {
+  const text = await ports.files.text(file);
+  if (text === undefined) throw new HomelabError(`${file} is not there`, { fix: 'run it again' });
+  return text;
 }
 
 /** Webhooks of a chart that was just installed refuse for a while though their pods are ready: tried again, until the deadline. */

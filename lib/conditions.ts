@@ -1,10 +1,18 @@
 import { until } from './deadline.ts';
-import type { Ports } from './ports/types.ts';
+import { chartInstalled, withHelmLog } from './helm.ts';
+import type { Ports as AllPorts } from './ports/types.ts';
 import type { Condition, KubeObject } from './step.ts';
+
+/** What waiting needs of the world. */
+type Ports = Pick<AllPorts, 'ssh' | 'kube' | 'clock'>;
 
 /** Waits until `condition` is met. @throws DeadlineError with what was seen last */
 export async function meet(condition: Condition, deadline: number, ports: Ports): Promise<void> {
-  await until(deadline, describe(condition), () => look(condition, ports), { sleep: ports.clock.sleep });
+  try {
+    await until(deadline, describe(condition), () => look(condition, ports), { sleep: ports.clock.sleep });
+  } catch (error) {
+    throw 'chart' in condition ? await withHelmLog(error, condition.chart.name, ports.kube) : error;
+  }
 }
 
 type Look = { done: true; value: undefined } | { done: false; seen: string };
@@ -30,6 +38,10 @@ async function look(condition: Condition, ports: Ports): Promise<Look> {
     const value = at(object, condition.path);
     const good = condition.equals === undefined ? value !== undefined : value === condition.equals;
     return good ? met : { done: false, seen: `${condition.path} is ${JSON.stringify(value)}` };
+  }
+  if ('chart' in condition) {
+    const seen = await chartInstalled(condition.chart, ports.kube);
+    return seen === undefined ? met : { done: false, seen };
   }
   return rollout(condition.rollout, ports);
 }
@@ -82,5 +94,6 @@ function describe(condition: Condition): string {
     const { kind, name, namespace } = condition.kube;
     return `${kind} ${namespace ? `${namespace}/` : ''}${name}: ${condition.path}${condition.equals === undefined ? ' is set' : ` = ${condition.equals}`}`;
   }
+  if ('chart' in condition) return `helm installs ${condition.chart.name} ${condition.chart.version}`;
   return `all of ${condition.rollout.names?.join(', ') ?? condition.rollout.namespace} rolled out`;
 }

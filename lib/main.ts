@@ -53,6 +53,8 @@ export type Script<Seen, A extends Args = Args> = {
   optionalSecrets?: (config: Config) => string[];
   /** `lab` (default): one run of a lab at a time. `none`: reads only, or has a lock of its own. */
   lock?: 'lab' | 'none';
+  /** Runs although leases contradict homelab.yaml (Lab.leaseProblems): it is there to mend that. */
+  mendsLeases?: boolean;
   /** Reads reality. Unreachable things are values. */
   observe: (lab: Lab, readers: Readers, args: A, context: RunContext) => Promise<Seen>;
   /** Pure. */
@@ -70,13 +72,15 @@ export type RunContext = {
   secrets: import('./secret.ts').Secrets;
   say: (text: string) => void;
   detail: (text: string) => void;
+  /** Runs when the script ends, however it ends (short of SIGKILL), last registered first. */
+  atEnd: (work: () => Promise<void>) => void;
 };
 
 /** A script with subcommands. */
 export type Family = { name: string; summary: string; description?: string; commands: AnyScript[] };
 // A list of scripts holds scripts of different types; each is only ever run with its own.
 // biome-ignore lint/suspicious/noExplicitAny: see above
-type AnyScript = Script<any, any>;
+export type AnyScript = Script<any, any>;
 
 /**
  * Declares a script, and runs it when its file is the program's entry point; tests import it instead.

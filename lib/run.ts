@@ -28,10 +28,12 @@ export async function run<Seen, A extends Args>(
   argv: string[],
 ): Promise<number> {
   const began = performance.now();
-  const { lab, secrets, settings, warnings } = openLab(flags.config, process.env, (config) => [
-    ...(script.secrets?.(config, args) ?? []),
-    ...(script.optionalSecrets?.(config) ?? []),
-  ]);
+  const { lab, secrets, settings, warnings } = openLab(
+    flags.config,
+    process.env,
+    (config) => [...(script.secrets?.(config, args) ?? []), ...(script.optionalSecrets?.(config) ?? [])],
+    script.mendsLeases,
+  );
   requireSecrets(secrets, script.secrets?.(lab.config, args) ?? [], lab.paths.env);
   checkLimit(lab, flags.limit);
   const talk = new Talk(secrets, flags.verbose);
@@ -49,14 +51,19 @@ export async function run<Seen, A extends Args>(
   });
   const built = buildPorts(lab, secrets, settings, journal);
   const { endpoints } = built;
+  const endings: (() => Promise<void>)[] = [];
   const context: RunContext = {
+    atEnd: (work) => endings.unshift(work),
     endpoints,
     settings,
     secrets,
     say: (text) => talk.say(text),
     detail: (text) => talk.detail(text),
   };
-  const stop = onInterrupt(journal, lock, talk);
+  const end = async (): Promise<void> => {
+    for (const work of endings.splice(0)) await work().catch((error) => talk.failure(error));
+  };
+  const stop = onInterrupt(journal, lock, talk, end);
 
   let result: Result;
   try {
@@ -71,6 +78,7 @@ export async function run<Seen, A extends Args>(
     };
   } finally {
     stop();
+    await end();
     await built.close();
   }
   journal.write({
@@ -240,13 +248,18 @@ function checkLimit({ config }: Lab, limit: readonly string[]): void {
     );
 }
 
-function onInterrupt(journal: Journal, lock: RunLock | undefined, talk: Talk): () => void {
+/** Seconds that an interrupted run has to tidy up. */
+const TIDY_UP = 5;
+
+function onInterrupt(journal: Journal, lock: RunLock | undefined, talk: Talk, end: () => Promise<void>): () => void {
   const handle = (signal: NodeJS.Signals): void => {
     talk.say(`\n${signal}: stopped; run the same command again to go on`);
     endPrograms('SIGTERM');
     journal.write({ event: 'end', exit: 130, seconds: 0, error: signal });
     lock?.release();
-    process.exit(signal === 'SIGINT' ? 130 : 143);
+    const exit = (): never => process.exit(signal === 'SIGINT' ? 130 : 143);
+    setTimeout(exit, TIDY_UP * 1000);
+    void end().finally(exit);
   };
   const signals: NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
   for (const signal of signals) process.on(signal, handle);

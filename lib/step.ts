@@ -39,6 +39,8 @@ export type Condition =
       path: string;
       equals?: string | number | boolean;
     }
+  /** A HelmChart that K3s's helm-controller has installed in this version. Ends early when helm has failed. */
+  | { chart: { name: string; version: string } }
   /** Deployments, DaemonSets and StatefulSets of a namespace, all rolled out; at least one exists. */
   | { rollout: { namespace: string; names?: string[] } };
 
@@ -47,8 +49,8 @@ export type Action =
   | { kind: 'run'; argv: Value[]; cwd?: string; env?: Record<string, Value>; stdin?: Value; deadline: number }
   /** A program on a host, through its shell, quoted by lib/quote.ts. */
   | { kind: 'remote'; host: string; argv: Value[]; stdin?: Value; sudo?: boolean; deadline: number }
-  /** A file on a host: written beside it, owner and mode set, renamed. `from` may name a local file instead of `content`. */
-  | { kind: 'upload'; host: string; path: string; content: Value; mode: string; owner?: string }
+  /** A file on a host: written beside it, owner and mode set, renamed. `{file}` is a text file of this machine. */
+  | { kind: 'upload'; host: string; path: string; content: Value | { file: string }; mode: string; owner?: string }
   /** A file on this machine: written beside it, mode set, fsynced, renamed. */
   | { kind: 'write'; path: string; content: Value; mode?: number }
   /** A file fetched to this machine; its SHA-256 is compared with (or recorded in) homelab.lock.yaml. */

@@ -49,6 +49,8 @@ export interface SshReader {
   readFile(host: string, path: string, options?: { sudo?: boolean }): Promise<Answer<string | undefined>>;
   /** Round trips so far, by host. */
   roundTrips(): Record<string, number>;
+  /** Opens a loopback port that leads, through `host`, to address:port. */
+  forward(host: string, address: string, port: number): Promise<{ port: number; close(): Promise<void> }>;
 }
 
 export interface Ssh extends SshReader {
@@ -63,8 +65,6 @@ export interface Ssh extends SshReader {
   ): Promise<void>;
   /** Records the key with which a host will be recognised; replaces exactly that host's. `key` is "ssh-ed25519 AAAA…". */
   learnHostKey(host: string, key: string): Promise<void>;
-  /** Opens a loopback port that leads, through `host`, to address:port. */
-  forward(host: string, address: string, port: number): Promise<{ port: number; close(): Promise<void> }>;
 }
 
 // ---- Proxmox

@@ -1,0 +1,71 @@
+import { readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { Exec } from '../ports/types.ts';
+
+/** PostgreSQL programs of one version on this machine. */
+export type Installation = {
+  folder: string;
+  /** "15.18". */
+  version: string;
+  major: number;
+  /** Whether a throw-away server can be started from it (initdb, postgres). */
+  server: boolean;
+};
+
+/** Where packages put versions side by side: Debian, Red Hat, Homebrew (both prefixes), Postgres.app. */
+const PLACES: { folder: string; inside: string; like: RegExp }[] = [
+  { folder: '/usr/lib/postgresql', inside: 'bin', like: /^\d+$/ },
+  { folder: '/usr', inside: 'bin', like: /^pgsql-\d+$/ },
+  { folder: '/opt/homebrew/opt', inside: 'bin', like: /^(postgresql(@\d+)?|libpq)$/ },
+  { folder: '/usr/local/opt', inside: 'bin', like: /^(postgresql(@\d+)?|libpq)$/ },
+  { folder: '/Applications/Postgres.app/Contents/Versions', inside: 'bin', like: /^\d+$/ },
+];
+
+/** Every PostgreSQL on this machine with pg_dump, newest first; of one major those with a server come first. */
+export async function installations(exec: Exec): Promise<Installation[]> {
+  const onPath = exec.which('pg_dump');
+  // Debian's /usr/bin/pg_dump picks a version by itself; the folders below name theirs, and so come first.
+  const folders = new Set([...PLACES.flatMap(foldersIn), ...(onPath ? [dirname(onPath)] : [])]);
+  const found = await Promise.all([...folders].map((folder) => look(folder, exec)));
+  return found
+    .filter((installation) => installation !== undefined)
+    .sort((a, b) => b.major - a.major || Number(b.server) - Number(a.server));
+}
+
+/** The programs with which a server of `major` is dumped: its own version, or the next newer one. */
+export function dumpersFor(major: number, all: readonly Installation[]): Installation | undefined {
+  return lowest(all.filter((installation) => installation.major >= major));
+}
+
+/** The programs of a throw-away server for dumps of `major`, at least as new as the pg_dump that wrote them. */
+export function proversFor(major: number, all: readonly Installation[]): Installation | undefined {
+  return lowest(all.filter((installation) => installation.server && installation.major >= major));
+}
+
+/** The major version in "15.18 (Debian 15.18-0+deb12u1)", "pg_dump (PostgreSQL) 17beta1". */
+export function majorOf(version: string): number {
+  return Number(/(\d+)/.exec(version.replace(/^.*\(PostgreSQL\)/, ''))?.[1] ?? 0);
+}
+
+function lowest(all: readonly Installation[]): Installation | undefined {
+  return [...all].sort((a, b) => a.major - b.major)[0];
+}
+
+function foldersIn({ folder, inside, like }: (typeof PLACES)[number]): string[] {
+  try {
+    return readdirSync(folder)
+      .filter((name) => like.test(name))
+      .map((name) => join(folder, name, inside));
+  } catch {
+    return [];
+  }
+}
+
+async function look(folder: string, exec: Exec): Promise<Installation | undefined> {
+  const { code, stdout } = await exec.run([join(folder, 'pg_dump'), '--version'], { deadline: 20 });
+  const major = majorOf(stdout);
+  if (code !== 0 || major === 0) return undefined;
+  const names = new Set(readdirSync(folder));
+  const version = /\(PostgreSQL\) (\S+)/.exec(stdout)?.[1] ?? String(major);
+  return { folder, version, major, server: ['initdb', 'postgres', 'pg_restore', 'psql'].every((n) => names.has(n)) };
+}

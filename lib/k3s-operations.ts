@@ -1,0 +1,40 @@
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import type { Operation } from './apply.ts';
+import { HomelabError } from './errors.ts';
+import { nodeReady } from './k3s-ready.ts';
+import { type Lab, servers } from './lab-context.ts';
+import { kubeconfigFile } from './plan/k3s.ts';
+import type { Ports } from './ports/types.ts';
+import { CONFIG_FILE, TOKEN } from './render/k3s-config.ts';
+import { renderKubeconfig } from './render/kubeconfig.ts';
+
+/** What install-k3s does that is neither a command nor a file. */
+export function k3sOperations(lab: Lab): Record<string, Operation> {
+  return {
+    'node-ready': nodeReady(servers(lab.config).length),
+    'adopt-token': async ({ server }, { ports, secrets, stateFolder }) => {
+      const config = await rootFile(String(server), CONFIG_FILE, ports);
+      const token = /^token: *"?([^"\n]+?)"? *$/m.exec(config)?.[1];
+      if (!token) throw new HomelabError(`${CONFIG_FILE} on ${server} has no token`);
+      await ports.files.write(join(stateFolder, 'secrets', TOKEN), token, 0o600);
+      secrets.add(TOKEN, token);
+      return undefined;
+    },
+    'fetch-kubeconfig': async (args, { ports }) => {
+      const { server, address } = args as { server: string; address: string };
+      const text = await rootFile(server, '/etc/rancher/k3s/k3s.yaml', ports);
+      const sha256 = createHash('sha256').update(text).digest('hex');
+      const kubeconfig = renderKubeconfig(text, { server, sha256, address, lab: lab.config.name });
+      await ports.files.write(kubeconfigFile(lab), kubeconfig, 0o600);
+      return undefined;
+    },
+  };
+}
+
+async function rootFile(host: string, path: string, ports: Ports): Promise<string> {
+  const answer = await ports.ssh.readFile(host, path, { sudo: true });
+  if (!answer.ok) throw new HomelabError(`${path} on ${host}: ${answer.reason}`);
+  if (answer.value === undefined) throw new HomelabError(`${path} is not on ${host}`);
+  return answer.value;
+}

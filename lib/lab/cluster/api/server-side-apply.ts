@@ -1,0 +1,85 @@
+import { FieldConflict } from './errors.ts';
+import { leaves, type Path, pathText, read, remove, write } from './fields.ts';
+import type { Thing } from './thing.ts';
+
+/** Who set which field, by its path in text. */
+export type Owners = Map<string, { path: Path; managers: Set<string> }>;
+
+/**
+ * Server-side apply: what `manager` says now replaces what it said before, and nothing else.
+ * @param live the object as it is; undefined for a new one
+ * @returns the merged object and its owners; both inputs stay as they are
+ * @throws FieldConflict when another manager set one of these fields to something else
+ */
+export function serverSideApply(
+  live: Thing | undefined,
+  owners: Owners,
+  applied: Thing,
+  manager: string,
+  force: boolean,
+): { object: Thing; owners: Owners } {
+  const said = leaves(fieldsOf(applied));
+  const conflicts = said.flatMap(([path, value]) => {
+    const before = read(live, path);
+    const others = [...(owners.get(pathText(path))?.managers ?? [])].filter((name) => name !== manager);
+    if (before === undefined || same(before, value)) return [];
+    return others.map((name) => ({ manager: name, apiVersion: applied.apiVersion, path: pathText(path) }));
+  });
+  if (conflicts.length > 0 && !force) throw new FieldConflict(conflicts);
+
+  const object = live ? structuredClone(live) : identity(applied);
+  const next: Owners = new Map([...owners].map(([key, { path, managers }]) => [key, { path, managers: new Set(managers) }]));
+  const now = new Set(said.map(([path]) => pathText(path)));
+  for (const [key, { path, managers }] of next) {
+    if (now.has(key) || !managers.delete(manager) || managers.size > 0) continue;
+    next.delete(key);
+    remove(object, path);
+  }
+  for (const [path, value] of said) {
+    const key = pathText(path);
+    const changed = !same(read(object, path), value);
+    if (changed) write(object, path, structuredClone(value));
+    const managers = next.get(key)?.managers ?? new Set<string>();
+    if (changed) managers.clear();
+    next.set(key, { path, managers: managers.add(manager) });
+  }
+  return { object, owners: next };
+}
+
+/** An update by `manager`: the fields that it changed are its own now. */
+export function ownersAfterUpdate(before: Thing | undefined, after: Thing, owners: Owners, manager: string): Owners {
+  const next: Owners = new Map(owners);
+  const now = leaves(fieldsOf(after));
+  const paths = new Set(now.map(([path]) => pathText(path)));
+  for (const key of next.keys()) if (!paths.has(key)) next.delete(key);
+  for (const [path, value] of now)
+    if (!before || !same(read(before, path), value)) next.set(pathText(path), { path, managers: new Set([manager]) });
+  return next;
+}
+
+/** What can be owned: not the identity, not the status, not what the server sets. */
+function fieldsOf(object: Thing): Record<string, unknown> {
+  const { apiVersion: _apiVersion, kind: _kind, status: _status, metadata, ...rest } = object;
+  const { labels, annotations, ownerReferences, finalizers } = metadata;
+  return { ...rest, metadata: { labels, annotations, ownerReferences, finalizers } };
+}
+
+function identity({ apiVersion, kind, metadata: { name, namespace } }: Thing): Thing {
+  return { apiVersion, kind, metadata: namespace ? { name, namespace } : { name } };
+}
+
+export function same(a: unknown, b: unknown): boolean {
+  return a === b || JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
+}
+
+/** Keys in order, so that two spellings of one object compare equal. */
+export function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([, v]) => v !== undefined)
+      .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+      .map(([key, v]) => [key, sorted(v)]),
+  );
+}

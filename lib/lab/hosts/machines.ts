@@ -1,0 +1,88 @@
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { EndpointFile } from '../endpoint-file.ts';
+import type { Guest, GuestSpec, Machines, World } from '../types.ts';
+import { startHost } from './host.ts';
+import type { RunningHost } from './spec.ts';
+
+export type MachinesOptions = {
+  /** Holds a folder for each machine, by VMID: its disk. */
+  folder: string;
+  world: World;
+  endpoints: EndpointFile;
+  /** The address that a machine without one gets. Default: link-local, as where no DHCP server answers. */
+  dhcp?: (spec: GuestSpec) => string;
+  /** Told of each machine that is up. */
+  onBoot?: (host: RunningHost) => void;
+};
+
+/** What the hypervisor starts: hosts at the address that cloud-init gave them, wrong or right. */
+export class LabMachines implements Machines {
+  readonly #options: MachinesOptions;
+  readonly #running = new Map<number, RunningHost>();
+
+  constructor(options: MachinesOptions) {
+    this.#options = options;
+  }
+
+  /** Machines that run, by VMID. */
+  get running(): ReadonlyMap<number, RunningHost> {
+    return this.#running;
+  }
+
+  /** A running machine by its name. */
+  find(name: string): RunningHost | undefined {
+    return [...this.#running.values()].find((host) => host.name === name);
+  }
+
+  async boot(spec: GuestSpec): Promise<Guest> {
+    const { world, endpoints, dhcp = linkLocal, onBoot } = this.#options;
+    const host = await startHost(
+      {
+        ...spec,
+        address: spec.address ?? dhcp(spec),
+        folder: this.#folderOf(spec.vmid),
+        user: spec.user ?? 'root',
+      },
+      world,
+    );
+    this.#running.set(spec.vmid, host);
+    endpoints.set(host.address, null);
+    endpoints.set(`${host.address}:22`, `127.0.0.1:${host.port}`);
+    onBoot?.(host);
+    return {
+      address: host.address,
+      hostKey: host.hostKey,
+      readFile: async (path) => host.readFile(path),
+      stop: async () => {
+        if (this.#running.get(spec.vmid) !== host) return;
+        this.#running.delete(spec.vmid);
+        if (!this.#holder(host.address)) endpoints.set(`${host.address}:22`, null);
+        await host.stop();
+      },
+    };
+  }
+
+  async destroy(vmid: number): Promise<void> {
+    rmSync(this.#folderOf(vmid), { recursive: true, force: true });
+  }
+
+  /** Stops all machines; their folders stay. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#running.values()].map((host) => host.stop()));
+    this.#running.clear();
+  }
+
+  /** Who else answers at an address: two machines with one address are a mistake that a lab can make. */
+  #holder(address: string): RunningHost | undefined {
+    return [...this.#running.values()].find((host) => host.address === address);
+  }
+
+  #folderOf(vmid: number): string {
+    return join(this.#options.folder, String(vmid));
+  }
+}
+
+function linkLocal({ vmid }: GuestSpec): string {
+  return `169.254.${(vmid >> 8) & 255}.${vmid & 255}`;
+}

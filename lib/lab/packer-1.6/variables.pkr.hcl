@@ -1,0 +1,1 @@
+../../../packer/variables.pkr.hcl

@@ -1,0 +1,51 @@
+import type { Lab } from '../lab-context.ts';
+import { expandPath } from '../paths.ts';
+import type { Preflight } from '../plan/check.ts';
+import type { Placed } from '../plan/convention-problem.ts';
+import type { Granted } from '../plan/privileges.ts';
+import type { Exec, Readers } from '../ports/types.ts';
+import { readApplications } from './new-ingress.ts';
+
+/** What has to be there before anything can start: programs, the SSH key, Proxmox's nodes, the token's privileges. */
+export async function observePreflight(lab: Lab, readers: Readers): Promise<Preflight> {
+  const { config, paths } = lab;
+  const path = expandPath(config.ssh.key, paths.root);
+  const [tools, found, nodes, granted] = await Promise.all([
+    readTools(readers.exec),
+    readers.files.exists(path),
+    Promise.all(config.proxmox.nodes.map(async ({ name, address }) => ({ name, address, reason: await silence(address, lab, readers) }))),
+    readers.pve.get<Granted>('/access/permissions'),
+  ]);
+  return { tools, key: { path: config.ssh.key, found }, nodes, token: granted.ok ? { granted: granted.value } : { reason: granted.reason } };
+}
+
+/** Why a Proxmox node's API does not answer, or undefined when it does. */
+async function silence(address: string, { config }: Lab, { net }: Readers): Promise<string | undefined> {
+  const answer = await net.tcp(address, config.proxmox.port);
+  return answer.ok ? undefined : answer.reason;
+}
+
+async function readTools(exec: Exec): Promise<Preflight['tools']> {
+  const version = async (argv: string[], pattern: RegExp): Promise<string | undefined> => {
+    const { code, stdout } = await exec.run(argv, { deadline: 30 });
+    return code === 0 ? pattern.exec(stdout)?.[1] : undefined;
+  };
+  const [terraform, packer] = await Promise.all([
+    version(['terraform', 'version', '-json'], /"terraform_version": *"([^"]+)"/),
+    version(['packer', 'version'], /v(\d+\.\d+\.\d+)/),
+  ]);
+  return [
+    { name: 'node', version: process.versions.node, needed: [20, 18, 1], how: 'install Node 20 or newer' },
+    { name: 'terraform', version: terraform, needed: [1, 9], how: 'https://developer.hashicorp.com/terraform/install' },
+    { name: 'packer', version: packer, needed: [1, 10], how: 'https://developer.hashicorp.com/packer/install' },
+  ];
+}
+
+/** The manifests of applications/, for the linter, and the files that could not be read. */
+export async function observeApplications({ paths }: Lab, { files }: Readers): Promise<{ placed: Placed[]; unreadable: { place: string; problem: string }[] }> {
+  const found = await readApplications(paths.applications, files);
+  return {
+    placed: found.flatMap(({ place, objects }) => objects.map((object) => ({ place, object }))),
+    unreadable: found.flatMap(({ place, problem }) => (problem ? [{ place, problem }] : [])),
+  };
+}

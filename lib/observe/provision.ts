@@ -1,0 +1,129 @@
+import { addressOf, type Lab } from '../lab-context.ts';
+import type { Args, RunContext } from '../main.ts';
+import { placementOf } from '../plan/template.ts';
+import { wantedStamp } from '../plan/template-build.ts';
+import type { TemplateStamp } from '../plan/template-hash.ts';
+import type { Placement } from '../plan/template-placement.ts';
+import type { VmChange } from '../plan/terraform-json.ts';
+import type { Answer, PveReader, Readers } from '../ports/types.ts';
+import { renderTfvars } from '../render/tfvars.ts';
+import { readTaken, type TakenAddress } from './addresses.ts';
+import { apiAddress } from './api.ts';
+import { type GuestSeen, readGuest } from './guests.ts';
+import { readSources, type TemplateSources } from './template.ts';
+import { askTerraform, readTerraform, type TerraformSeen } from './terraform.ts';
+import { readStorages, type StorageSeen, settledVms, type VmSeen } from './vms.ts';
+
+export type NodeSeen = { name: string; online: boolean; memoryBytes: number; freeMemoryBytes: number };
+
+export type ProvisionSeen = {
+  sources: TemplateSources;
+  placement: Placement;
+  /** The template that homelab.yaml wants now; undefined without a public key. */
+  wanted?: TemplateStamp;
+  vms: Answer<VmSeen[]>;
+  nodes: Answer<NodeSeen[]>;
+  storages: Record<string, Answer<StorageSeen[]>>;
+  /** Nodes of each PCI resource mapping. Only asked when a VM wants a GPU. */
+  mappings: Answer<Record<string, string[]>>;
+  terraform: TerraformSeen;
+  /** Rendered variables; undefined without a public key. */
+  variables?: string;
+  /** What Terraform would do; undefined when it cannot be asked yet. */
+  changes?: Answer<VmChange[]>;
+  /** VMs whose agent does not answer: Terraform was asked without looking at them. */
+  silentAgents: string[];
+  guests: Record<string, GuestSeen>;
+  /** New leases whose address some other VM has. */
+  taken: TakenAddress[];
+};
+
+export async function observeProvision(
+  lab: Lab,
+  readers: Readers,
+  args: Args,
+  context: RunContext,
+): Promise<ProvisionSeen> {
+  const { config } = lab;
+  const { pve } = readers;
+  const { nodes } = config.k3s;
+  const names = new Set(nodes.map(({ name }) => name));
+  const vmids = new Set(nodes.map(({ vmid }) => vmid));
+  const proxmoxNodes = config.proxmox.nodes.map(({ name }) => name);
+  const storages = await readStorages(pve, proxmoxNodes);
+  const placement = placementOf(lab, { storages });
+  for (const { vmid } of placement.all) vmids.add(vmid);
+  const [sources, terraform, vms, nodesSeen, mappings, endpoint] = await Promise.all([
+    readSources(lab, readers.files, context),
+    readTerraform(lab, readers),
+    settledVms(pve, readers.clock, ({ vmid, name }) => vmids.has(vmid) || names.has(name), {
+      wait: !args.dryRun && !args.check,
+      say: context.say,
+    }),
+    readNodes(pve),
+    nodes.some(({ gpu }) => gpu) ? readMappings(pve) : { ok: true as const, value: {} },
+    apiAddress(lab, readers, context, proxmoxNodes[0] ?? ''),
+  ]);
+  const guests = vms.ok ? await readGuests(lab, readers, vms.value) : {};
+  const taken = vms.ok ? await readTaken(lab, pve, vms.value) : [];
+  const variables =
+    sources.publicKey &&
+    renderTfvars(config, {
+      endpoint: `${endpoint}/`,
+      addresses: new Map(nodes.map(({ name }) => [name, addressOf(lab, name)])),
+      publicKey: sources.publicKey,
+      placement,
+    });
+  const seen = { sources, placement, wanted: wantedStamp(lab, sources), vms, nodes: nodesSeen, storages, mappings };
+  // Refreshing a running VM, the provider waits minutes for its agent.
+  const silentAgents = Object.keys(guests).filter((name) => guests[name]?.running && !guests[name]?.agent.ok);
+  const limit = Array.isArray(args.limit) ? args.limit.filter((name) => names.has(String(name))).map(String) : [];
+  const asked =
+    variables && vms.ok && isWhole(vms.value, terraform, names)
+      ? await askTerraform(lab, readers, context, terraform, {
+          variables,
+          targets: limit,
+          refresh: silentAgents.length === 0,
+        })
+      : undefined;
+  return {
+    ...{ ...seen, variables, silentAgents, guests, taken },
+    terraform: asked === 'init' ? { ...terraform, initialised: false } : terraform,
+    changes: asked === 'init' ? undefined : asked,
+  };
+}
+
+/** Whether Terraform's state knows every VM that is there; what it does not know it would create. */
+function isWhole(vms: readonly VmSeen[], { state }: TerraformSeen, names: ReadonlySet<string>): boolean {
+  const known = new Set(state.map(({ vmid }) => vmid));
+  return !state.some(({ tainted }) => tainted) && vms.every((vm) => !names.has(vm.name) || known.has(vm.vmid));
+}
+
+async function readGuests(lab: Lab, readers: Readers, vms: readonly VmSeen[]): Promise<Record<string, GuestSeen>> {
+  const entries = lab.config.k3s.nodes.flatMap((node) => {
+    const vm = vms.find(({ vmid, name, kind }) => vmid === node.vmid && name === node.name && kind === 'qemu');
+    return vm ? [readGuest(readers, vm).then((guest): [string, GuestSeen] => [node.name, guest])] : [];
+  });
+  return Object.fromEntries(await Promise.all(entries));
+}
+
+type NodeStatus = { node: string; status?: string; maxmem?: number; mem?: number };
+
+async function readNodes(pve: PveReader): Promise<Answer<NodeSeen[]>> {
+  const answer = await pve.get<NodeStatus[]>('/nodes');
+  if (!answer.ok) return answer;
+  const value = answer.value.map(({ node, status, maxmem = 0, mem = 0 }) => ({
+    name: node,
+    online: status === 'online',
+    memoryBytes: maxmem,
+    freeMemoryBytes: maxmem - mem,
+  }));
+  return { ok: true, value };
+}
+
+async function readMappings(pve: PveReader): Promise<Answer<Record<string, string[]>>> {
+  const answer = await pve.get<{ id: string; map: string[] }[]>('/cluster/mapping/pci');
+  if (!answer.ok) return answer;
+  const nodesOf = (map: string[]): string[] => map.flatMap((entry) => /(?:^|,)node=([^,]+)/.exec(entry)?.[1] ?? []);
+  return { ok: true, value: Object.fromEntries(answer.value.map(({ id, map }) => [id, nodesOf(map)])) };
+}

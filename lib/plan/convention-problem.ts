@@ -1,0 +1,22 @@
+import type { Config } from '../config/schema.ts';
+import type { KubeObject } from '../step.ts';
+
+/** An object and where it stands: a file, or "the cluster". */
+export type Placed = { place: string; object: KubeObject };
+
+/** What breaks the lab's conventions. An `error` does not work or loses data; a `warning` may be meant so. */
+export type ConventionProblem = {
+  level: 'error' | 'warning';
+  place: string;
+  /** "Ingress my-app/my-app". */
+  object: string;
+  message: string;
+  fix: string;
+};
+
+export type Conventions = Pick<Config, 'domain' | 'ingress' | 'storage_classes'>;
+
+/** "Ingress my-app/my-app": how an object is named to a person. */
+export function titleOf({ kind, metadata: { name, namespace } }: KubeObject): string {
+  return `${kind} ${namespace ? `${namespace}/` : ''}${name}`;
+}

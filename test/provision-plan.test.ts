@@ -1,0 +1,316 @@
+import { strict as assert } from 'node:assert';
+import { suite } from 'uvu';
+import type { Config } from '../lib/config/schema.ts';
+import { addressOf } from '../lib/lab-context.ts';
+import type { GuestSeen } from '../lib/observe/guests.ts';
+import type { ProvisionSeen } from '../lib/observe/provision.ts';
+import type { VmSeen } from '../lib/observe/vms.ts';
+import { planProvision } from '../lib/plan/provision.ts';
+import type { ProvisionContext } from '../lib/plan/provision-terraform.ts';
+import { wantedStamp } from '../lib/plan/template-build.ts';
+import { renderNotes } from '../lib/plan/template-hash.ts';
+import { placeTemplates } from '../lib/plan/template-placement.ts';
+import type { VmChange } from '../lib/plan/terraform-json.ts';
+import { marker, renderTfvars } from '../lib/render/tfvars.ts';
+import { inOrder, type Plan } from '../lib/step.ts';
+import { GIB, labOf, sources, storagesOf, vm } from './provision-fixture.ts';
+
+const test = suite('what provision plans');
+const lab = labOf({ leased: true });
+const placement = placeTemplates(lab.config, false);
+const notes = renderNotes(wantedStamp(lab, sources)!);
+const templates = placement.all.map(({ vmid, node }) =>
+  vm({ vmid, node, template: true, name: 'ubuntu-24.04', description: notes }),
+);
+const addresses = new Map(lab.config.k3s.nodes.map(({ name }) => [name, addressOf(lab, name)]));
+const variables = renderTfvars(lab.config, {
+  endpoint: 'https://10.20.11.11:8006/',
+  addresses,
+  publicKey: sources.publicKey!,
+  placement,
+});
+const tf = { 'main.tf': 'm' };
+const guest: GuestSeen = {
+  running: true,
+  agent: { ok: true, value: [] },
+  ssh: { ok: true, value: true },
+  cloudInit: 'done',
+  rootBytes: 95 * GIB,
+};
+const guests = Object.fromEntries(
+  lab.config.k3s.nodes.map(({ name }) => [
+    name,
+    { ...guest, agent: { ok: true as const, value: [addressOf(lab, name)] } },
+  ]),
+);
+const managed = lab.config.k3s.nodes.map(({ name, vmid, node }) => ({ name, vmid, node, tainted: false }));
+const own = lab.config.k3s.nodes.map(({ name, vmid, node }) =>
+  vm({ vmid, node, name, running: true, description: marker('homelab', name) }),
+);
+
+const settings: ProvisionContext = { differing: [], variables: 'homelab.auto.tfvars.json', environment: {}, limit: [] };
+const fresh: ProvisionSeen = {
+  ...{ sources, placement, wanted: wantedStamp(lab, sources), variables, storages: storagesOf(lab) },
+  vms: { ok: true, value: templates },
+  nodes: {
+    ok: true,
+    value: lab.config.proxmox.nodes.map(({ name }) => ({
+      name,
+      online: true,
+      memoryBytes: 128 * GIB,
+      freeMemoryBytes: 100 * GIB,
+    })),
+  },
+  mappings: { ok: true, value: { rtx4000ada: ['pve-01'] } },
+  terraform: { version: '1.11.4', folder: '/state/terraform', initialised: false, sources: tf, files: {}, state: [] },
+  silentAgents: [],
+  guests: {},
+  taken: [],
+};
+const done: ProvisionSeen = {
+  ...fresh,
+  vms: { ok: true, value: [...templates, ...own] },
+  terraform: {
+    ...fresh.terraform,
+    initialised: true,
+    state: managed,
+    files: { ...tf, 'homelab.auto.tfvars.json': variables },
+  },
+  changes: { ok: true, value: [] },
+  guests,
+};
+
+const ids = (p: Plan): string[] => inOrder(p).map(({ id }) => id);
+const blockers = (p: Plan): string[] =>
+  p.notes.filter(({ level }) => level === 'blocker').map(({ text, fix }) => `${text}; ${fix}`);
+const changed = (...value: VmChange[]): Partial<ProvisionSeen> => ({ changes: { ok: true, value } });
+const terraform = ['terraform/plan', 'terraform/guard', 'terraform/apply'];
+const guestOf = (name: string): string[] => ['agent', 'host-key', 'ssh', 'cloud-init'].map((part) => `${name}/${part}`);
+const everyGuest = lab.config.k3s.nodes.flatMap(({ name }) => guestOf(name));
+
+test('the addresses of the lab come out as .80, .81, .85', () => {
+  assert.deepEqual([...addresses.values()], ['10.20.11.80', '10.20.11.81', '10.20.11.85']);
+});
+test('a fresh lab: leases, folder, init, plan, guard, apply, guests', () => {
+  const made = planProvision(labOf(), fresh, { ...settings, differing: ['main.tf'] });
+  assert.deepEqual(ids(made), [
+    'leases',
+    'terraform/main.tf',
+    'terraform/homelab.auto.tfvars.json',
+    'terraform/init',
+    ...terraform,
+    ...everyGuest,
+  ]);
+  assert.deepEqual(blockers(made), []);
+});
+test('done: nothing', () => {
+  assert.deepEqual(planProvision(lab, done, settings), { steps: [], notes: [] });
+});
+
+const cases: [string, Partial<ProvisionSeen>, Partial<ProvisionContext>, string[]][] = [
+  [
+    'an update touches that VM only',
+    changed({ name: 'k3s-cp-01', action: 'update', differences: ['memory.dedicated: 1 → 2'] }),
+    {},
+    [...terraform, 'k3s-cp-01/agent', 'k3s-cp-01/ssh', 'k3s-cp-01/cloud-init'],
+  ],
+  [
+    'a replacement learns the key anew',
+    changed({ name: 'k3s-cp-01', action: 'replace', differences: [] }),
+    {},
+    [...terraform, ...guestOf('k3s-cp-01')],
+  ],
+  [
+    'a VM of ours that the state does not know is imported',
+    { terraform: { ...done.terraform, state: managed.slice(1) }, changes: undefined },
+    { limit: ['k3s-cp-01'] },
+    ['terraform/import k3s-cp-01', ...terraform, 'k3s-cp-01/agent', 'k3s-cp-01/ssh', 'k3s-cp-01/cloud-init'],
+  ],
+  [
+    'a tainted VM is kept',
+    {
+      terraform: { ...done.terraform, state: managed.map((m) => ({ ...m, tainted: m.name === 'k3s-cp-01' })) },
+      changes: undefined,
+    },
+    { limit: ['k3s-cp-01'] },
+    ['terraform/untaint k3s-cp-01', ...terraform, 'k3s-cp-01/agent', 'k3s-cp-01/ssh', 'k3s-cp-01/cloud-init'],
+  ],
+  [
+    'a host key that is not known',
+    {
+      guests: {
+        ...guests,
+        'k3s-cp-02': { ...guests['k3s-cp-02']!, ssh: { ok: false, reason: 'host key changed' }, cloudInit: undefined },
+      },
+    },
+    {},
+    guestOf('k3s-cp-02'),
+  ],
+  [
+    'a file system smaller than its disk',
+    { guests: { ...guests, 'k3s-gpu-01': { ...guests['k3s-gpu-01']!, rootBytes: 48 * GIB } } },
+    {},
+    ['k3s-gpu-01/growpart', 'k3s-gpu-01/resizefs'],
+  ],
+  [
+    'only the endpoint differs: written, not applied',
+    { terraform: { ...done.terraform, files: { ...tf, 'homelab.auto.tfvars.json': '{}' } } },
+    {},
+    ['terraform/homelab.auto.tfvars.json'],
+  ],
+  ['--limit', { changes: { ok: true, value: [] } }, { limit: ['k3s-cp-01'] }, []],
+];
+for (const [name, change, context, expected] of cases)
+  test(name, () => {
+    const made = planProvision(lab, { ...done, ...change }, { ...settings, ...context });
+    assert.deepEqual(blockers(made), []);
+    assert.deepEqual(ids(made).sort(), [...expected].sort());
+  });
+
+test('a replacement names what is lost, and needs consent', () => {
+  const made = planProvision(
+    lab,
+    { ...done, ...changed({ name: 'k3s-cp-01', action: 'replace', differences: [] }) },
+    settings,
+  );
+  assert.match(
+    made.steps.find(({ id }) => id === 'terraform/apply')?.destroys?.join() ?? '',
+    /VM k3s-cp-01 \(200 on pve-02\).*etcd member.*local-path/,
+  );
+  const { action } = made.steps.find(({ id }) => id === 'terraform/guard')!;
+  assert.deepEqual(action.kind === 'operation' && action.args.allowed, ['k3s-cp-01']);
+});
+test('VMs that exist are changed one after another', () => {
+  const made = planProvision(
+    lab,
+    { ...done, ...changed({ name: 'k3s-cp-01', action: 'update', differences: [] }) },
+    settings,
+  );
+  const { action } = made.steps.find(({ id }) => id === 'terraform/apply')!;
+  assert.ok(action.kind === 'run' && action.argv.includes('-parallelism=1'));
+});
+test('the token is a reference', () => {
+  const made = planProvision(labOf(), fresh, settings);
+  const { action } = made.steps.find(({ id }) => id === 'terraform/apply')!;
+  assert.deepEqual(action.kind === 'run' && action.env?.PROXMOX_VE_API_TOKEN, {
+    join: ['homelab@pve!toolkit=', { secret: 'PROXMOX_TOKEN_SECRET' }],
+  });
+});
+
+const withVms = (...vms: VmSeen[]): Partial<ProvisionSeen> => ({ vms: { ok: true, value: [...templates, ...vms] } });
+const change = (edit: (config: Config) => void): Config => labOf({ change: edit }).config;
+const refused: [string, Partial<ProvisionSeen>, RegExp][] = [
+  [
+    'a stranger at a VMID',
+    withVms(vm({ vmid: 200, node: 'pve-03', name: 'web' })),
+    /VMID 200 is wanted for k3s-cp-01, and taken by "web" on pve-03.*terraform .*import 'proxmox_virtual_environment_vm\.node\["k3s-cp-01"\]' pve-03\/200/,
+  ],
+  [
+    'a VM of another lab',
+    withVms(vm({ vmid: 200, node: 'pve-02', name: 'k3s-cp-01', description: 'homelab:other/k3s-cp-01' })),
+    /taken by "k3s-cp-01"/,
+  ],
+  [
+    'a name that is taken',
+    withVms(vm({ vmid: 133, node: 'pve-01', name: 'k3s-cp-02' })),
+    /the name k3s-cp-02 is taken by VM 133 on pve-01/,
+  ],
+  [
+    'ours on another node',
+    withVms({ ...own[0]!, node: 'pve-03' }),
+    /k3s-cp-01 \(VM 200\) is on pve-03, homelab.yaml says pve-02/,
+  ],
+  ['a lock', withVms({ ...own[0]!, lock: 'clone' }), /VM 200 on pve-02 is locked \(clone\)/],
+  [
+    'no template',
+    { vms: { ok: true, value: templates.slice(0, 2) } },
+    /no template 9002 on pve-03; npx tsx scripts\/build-template\.ts/,
+  ],
+  ['a template of other inputs', { wanted: { hash: 'f'.repeat(64), parts: {} } }, /template 9001 on pve-02 is stale/],
+  [
+    'a template of a stranger',
+    { vms: { ok: true, value: templates.map((t) => ({ ...t, description: '' })) } },
+    /was not made by build-template/,
+  ],
+  ['no GPU mapping', { mappings: { ok: true, value: {} } }, /there is no PCI mapping rtx4000ada/],
+  [
+    'the GPU on another node',
+    { mappings: { ok: true, value: { rtx4000ada: ['pve-03'] } } },
+    /no device on pve-01 \(but on pve-03\)/,
+  ],
+  [
+    'too little memory',
+    {
+      nodes: { ok: true, value: [{ name: 'pve-02', online: true, memoryBytes: 32 * GIB, freeMemoryBytes: 30 * GIB }] },
+    },
+    /pve-02 has 32 GiB of memory, its VMs want 64 GiB/,
+  ],
+  [
+    'a node that is down',
+    { nodes: { ok: true, value: [{ name: 'pve-02', online: false, memoryBytes: 0, freeMemoryBytes: 0 }] } },
+    /pve-02 is not online/,
+  ],
+  [
+    'a storage that is not there',
+    { storages: storagesOf(lab, () => ({ name: 'x' })) },
+    /storage local-zfs does not exist on pve-02/,
+  ],
+  [
+    'no Terraform',
+    { terraform: { ...fresh.terraform, problem: 'terraform is not installed' } },
+    /terraform is not installed/,
+  ],
+  ['no key', { variables: undefined }, /id_ed25519\.pub is missing/],
+  ['terraform plan fails', { changes: { ok: false, reason: 'Error: no' } }, /terraform plan failed:\nError: no/],
+  [
+    'an address that a VM has',
+    { taken: [{ lease: 'k3s-cp-01', address: '10.20.11.80', vm: 'web (133)', node: 'pve-01' }] },
+    /10\.20\.11\.80 would be the address of k3s-cp-01, and is used by VM web \(133\) on pve-01/,
+  ],
+];
+for (const [name, what, message] of refused)
+  test(`blocked: ${name}`, () => {
+    assert.match(blockers(planProvision(lab, { ...fresh, ...what }, settings)).join('\n'), message);
+  });
+test('VMs that exist need no template', () => {
+  assert.deepEqual(blockers(planProvision(lab, { ...done, vms: { ok: true, value: own } }, settings)), []);
+});
+test('a disk that the storage cannot hold is a warning', () => {
+  const made = planProvision(
+    lab,
+    { ...fresh, storages: storagesOf(lab, () => ({ availableBytes: 10 * GIB })) },
+    settings,
+  );
+  assert.match(
+    made.notes.map(({ level, text }) => `${level} ${text}`).join('\n'),
+    /warning local-zfs of pve-02 has 10 GiB free/,
+  );
+});
+
+test('variables: shared template, untagged network, names as they are', () => {
+  const config = change((c) => {
+    delete c.network.vlan;
+  });
+  const made = JSON.parse(
+    renderTfvars(config, {
+      endpoint: 'https://x/',
+      addresses,
+      publicKey: 'k\n',
+      placement: placeTemplates(config, true),
+    }),
+  ) as {
+    nodes: Record<
+      string,
+      { template_vmid: number; template_node: string | null; vlan: null; memory_mib: number; gpu: string | null }
+    >;
+  };
+  assert.equal(made.nodes['k3s-cp-01']?.template_node, 'pve-01');
+  assert.equal(made.nodes['k3s-gpu-01']?.template_node, null);
+  assert.equal(made.nodes['k3s-gpu-01']?.gpu, 'rtx4000ada');
+  assert.deepEqual(
+    [made.nodes['k3s-cp-02']?.template_vmid, made.nodes['k3s-cp-02']?.vlan, made.nodes['k3s-cp-02']?.memory_mib],
+    [9000, null, 65536],
+  );
+});
+
+test.run();
