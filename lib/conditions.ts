@@ -37,13 +37,23 @@ async function look(condition: Condition, ports: Ports): Promise<Look> {
     if (!object) return { done: false, seen: `${condition.kube.kind} ${condition.kube.name} is not there` };
     const value = at(object, condition.path);
     const good = condition.equals === undefined ? value !== undefined : value === condition.equals;
-    return good ? met : { done: false, seen: `${condition.path} is ${JSON.stringify(value)}` };
+    return good
+      ? met
+      : { done: false, seen: `${condition.path} is ${JSON.stringify(value)}${because(object, condition.path)}` };
   }
   if ('chart' in condition) {
     const seen = await chartInstalled(condition.chart, ports.kube);
     return seen === undefined ? met : { done: false, seen };
   }
   return rollout(condition.rollout, ports);
+}
+
+/** What a condition's controller says beside its status: " (ErrRegisterACMEAccount: no such host)". */
+function because(object: KubeObject, path: string): string {
+  const condition = /\[\w+\]\.status$/.test(path) ? path.replace(/\.status$/, '') : undefined;
+  if (!condition) return '';
+  const said = ['reason', 'message'].map((key) => at(object, `${condition}.${key}`)).filter(Boolean);
+  return said.length > 0 ? ` (${said.join(': ')})` : '';
 }
 
 /** Deployments, DaemonSets and StatefulSets whose newest generation is ready everywhere. */

@@ -1,7 +1,7 @@
 import type { Operation } from './apply.ts';
 import { type Poll, until } from './deadline.ts';
 import { HomelabError, messageOf } from './errors.ts';
-import { nodeState } from './observe/k3s.ts';
+import { nodeState, readPatiently } from './observe/k3s.ts';
 import { diagnose } from './plan/k3s-diagnose.ts';
 import type { Ports } from './ports/types.ts';
 
@@ -26,7 +26,7 @@ export function nodeReady(servers: number): Operation {
 }
 
 async function look({ node, unit, server, version }: Wanted, ports: Ports): Promise<Poll<undefined>> {
-  const active = await ports.ssh.read(node, ['systemctl', 'is-active', unit], { deadline: 30 });
+  const active = await readPatiently(ports.ssh, node, ['systemctl', 'is-active', unit], { deadline: 30 });
   if (!active.ok) return { done: false, seen: active.reason };
   const state = active.value.stdout.trim();
   // systemd has given up; while it tries again the state is "activating".
@@ -34,7 +34,7 @@ async function look({ node, unit, server, version }: Wanted, ports: Ports): Prom
   if (state !== 'active') return { done: false, seen: `${unit} is ${state || active.value.stderr.trim()}` };
   if (server) {
     const argv = ['k3s', 'kubectl', 'get', '--raw', '/readyz'];
-    const ready = await ports.ssh.read(node, argv, { sudo: true, deadline: 30 });
+    const ready = await readPatiently(ports.ssh, node, argv, { sudo: true, deadline: 30 });
     if (!ready.ok) return { done: false, seen: ready.reason };
     if (ready.value.code !== 0) return { done: false, seen: `the API is not ready: ${ready.value.stderr.trim()}` };
   }
@@ -51,12 +51,12 @@ async function explained(error: unknown, wanted: Wanted, servers: number, ports:
   const { node, unit, server } = wanted;
   const asked = ports.clock.now().getTime() / 1000;
   const [active, journal, clock] = await Promise.all([
-    ports.ssh.read(node, ['systemctl', 'is-active', unit], { deadline: 10 }),
-    ports.ssh.read(node, ['journalctl', '-u', unit, '-n', '40', '--no-pager', '-o', 'cat'], {
+    readPatiently(ports.ssh, node, ['systemctl', 'is-active', unit], { deadline: 10 }),
+    readPatiently(ports.ssh, node, ['journalctl', '-u', unit, '-n', '40', '--no-pager', '-o', 'cat'], {
       sudo: true,
       deadline: 10,
     }),
-    ports.ssh.read(node, ['date', '-u', '+%s'], { deadline: 10 }),
+    readPatiently(ports.ssh, node, ['date', '-u', '+%s'], { deadline: 10 }),
   ]);
   const lines = journal.ok ? journal.value.stdout.trim() : '';
   const seenLast = error instanceof HomelabError && error.likelyCause ? `; ${error.likelyCause}` : '';

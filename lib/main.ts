@@ -72,6 +72,8 @@ export type RunContext = {
   secrets: import('./secret.ts').Secrets;
   say: (text: string) => void;
   detail: (text: string) => void;
+  /** What homelab.yaml is warned about, with line and column. */
+  warnings: string[];
   /** Runs when the script ends, however it ends (short of SIGKILL), last registered first. */
   atEnd: (work: () => Promise<void>) => void;
 };

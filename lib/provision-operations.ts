@@ -73,7 +73,7 @@ export const provisionOperations = ({ newLeases }: Pick<Lab, 'newLeases'>): Reco
     const { folder, file, allowed } = z
       .object({ folder: z.string(), file: z.string(), allowed: z.array(z.string()) })
       .parse(args);
-    const shown = await ports.exec.run(['terraform', 'show', '-json', file], { cwd: folder, deadline: 110 });
+    const shown = await ports.exec.run(['terraform', `-chdir=${folder}`, 'show', '-json', file], { deadline: 110 });
     if (shown.code !== 0)
       throw new HomelabError(`terraform show ${join(folder, file)} failed`, { output: secrets.redact(shown.stderr) });
     const losses = parsePlan(shown.stdout).filter(

@@ -37,7 +37,8 @@ export async function run<Seen, A extends Args>(
   requireSecrets(secrets, script.secrets?.(lab.config, args) ?? [], lab.paths.env);
   checkLimit(lab, flags.limit);
   const talk = new Talk(secrets, flags.verbose);
-  for (const warning of warnings) talk.say(`warning: ${warning}`);
+  // Those of homelab.yaml are for `check`; said by every script of the chain they would hide what matters now.
+  for (const warning of warnings) talk.detail(`warning: ${warning}`);
 
   const looksOnly = flags.dryRun || flags.check;
   const lock = looksOnly || script.lock === 'none' ? undefined : takeLock(lab.paths.state, script.name);
@@ -53,6 +54,7 @@ export async function run<Seen, A extends Args>(
   const { endpoints } = built;
   const endings: (() => Promise<void>)[] = [];
   const context: RunContext = {
+    warnings,
     atEnd: (work) => endings.unshift(work),
     endpoints,
     settings,
@@ -191,7 +193,9 @@ function failedSteps(plan: Plan, applied: StepResult[], failed: StepResult[], ta
     plan,
     applied,
     proofs: [],
-    exit: EXIT.failed,
+    exit: failed.every(({ error }) => error instanceof HomelabError && error.exit === EXIT.locked)
+      ? EXIT.locked
+      : EXIT.failed,
     error: failed.map(({ id, error }) => `${id}: ${messageOf(error)}`).join('; '),
   };
 }

@@ -56,18 +56,25 @@ export class Secrets {
 
   /** `text` with every known secret replaced by its name; also in base64 and percent-encoded form. */
   redact(text: string): string {
+    const forms = [...this.#byName.values()].flatMap((secret) => formsOf(secret).map((form) => ({ form, secret })));
+    // The longest first: a secret may be a part of another.
+    forms.sort((a, b) => b.form.length - a.form.length);
     let out = text;
-    for (const secret of this.#byName.values()) {
-      const value = secret.reveal();
-      if (value.length < SHORTEST) continue;
-      const forms = new Set([
-        value,
-        encodeURIComponent(value),
-        JSON.stringify(value).slice(1, -1),
-        Buffer.from(value).toString('base64'),
-      ]);
-      for (const form of forms) out = out.split(form).join(secret.toString());
-    }
+    for (const { form, secret } of forms) out = out.split(form).join(secret.toString());
     return out;
   }
+}
+
+/** How a value may stand in text. */
+function formsOf(secret: Secret): string[] {
+  const value = secret.reveal();
+  if (value.length < SHORTEST) return [];
+  return [
+    ...new Set([
+      value,
+      encodeURIComponent(value),
+      JSON.stringify(value).slice(1, -1),
+      Buffer.from(value).toString('base64'),
+    ]),
+  ];
 }

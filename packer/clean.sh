@@ -15,10 +15,11 @@ rm -f /etc/cloud/cloud.cfg.d/99-installer.cfg \
   /etc/netplan/50-cloud-init.yaml
 
 # Where a clone finds its data: on Proxmox's drive, and nowhere else.
+mkdir -p /etc/cloud/cloud.cfg.d
 printf 'datasource_list: [NoCloud, ConfigDrive]\n' >/etc/cloud/cloud.cfg.d/90-datasource.cfg
 
 # A kernel argument that the installer may have kept names the installer's own data.
-if grep -q 'ds=nocloud' /etc/default/grub; then
+if grep -qs 'ds=nocloud' /etc/default/grub; then
   sed -i 's/ds=nocloud[^" ]*//g' /etc/default/grub
   update-grub
 fi
@@ -26,8 +27,8 @@ fi
 # Every clone makes host keys of its own, and takes its machine-id (and with it its DHCP identity) at first boot.
 rm -f /etc/ssh/ssh_host_*
 truncate -s 0 /etc/machine-id
-rm -f /var/lib/dbus/machine-id
-ln -s /etc/machine-id /var/lib/dbus/machine-id
+mkdir -p /var/lib/dbus
+ln -sf /etc/machine-id /var/lib/dbus/machine-id
 
 cloud-init clean --logs --seed
 apt-get clean

@@ -1,12 +1,13 @@
+import type { Operation } from '../lib/apply.ts';
+import { lazyOperations } from '../lib/backup/lazy.ts';
 import { postgresPassword } from '../lib/config/env.ts';
 import type { Config } from '../lib/config/schema.ts';
+import type { Lab } from '../lib/lab-context.ts';
+import type { RunContext, Script } from '../lib/main.ts';
 import { command, defineScript, type ScriptOption } from '../lib/main.ts';
 import type { BackupArgs, SeenBackup } from '../lib/observe/backup.ts';
 import { planLook, planPrune, planRun, planVerify } from '../lib/plan/backup.ts';
 import { listReport, statusReport } from '../lib/render/backup-report.ts';
-import type { Operation } from '../lib/apply.ts';
-import type { RunContext, Script } from '../lib/main.ts';
-import type { Lab } from '../lib/lab-context.ts';
 
 const SERVERS: ScriptOption = {
   flags: '--server <names>',
@@ -30,7 +31,11 @@ export default defineScript(import.meta.url, {
       summary: 'dump every server, publish, prove by a restore, prune',
       options: [
         SERVERS,
-        { flags: '--if-stale', description: 'only servers without a proven set younger than backup.max_age_hours', default: false },
+        {
+          flags: '--if-stale',
+          description: 'only servers without a proven set younger than backup.max_age_hours',
+          default: false,
+        },
       ],
       secrets: (config, args) => passwords(config, args),
       lock: 'none',
@@ -94,16 +99,8 @@ function backupOf({ backup }: Config): NonNullable<Config['backup']> {
 
 const OPERATIONS = ['mark', 'dump', 'publish', 'prove', 'compare', 'prune', 'verify', 'remove'];
 
-/** The engine, loaded when its first operation runs. */
 function operations(lab: Lab, _args: BackupArgs, context: RunContext): Record<string, Operation> {
-  let engine: Promise<Record<string, Operation>> | undefined;
-  const load = async (): Promise<Record<string, Operation>> =>
-    (await import('../lib/backup/operations.ts')).backupOperations(lab, backupOf(lab.config), context);
-  const lazily =
-    (name: string): Operation =>
-    async (args, applying) => {
-      engine ??= load();
-      return (await engine)[name]?.(args, applying);
-    };
-  return Object.fromEntries(OPERATIONS.map((name) => [name, lazily(name)]));
+  return lazyOperations(OPERATIONS, async () =>
+    (await import('../lib/backup/operations.ts')).backupOperations(lab, backupOf(lab.config), context),
+  );
 }

@@ -1,7 +1,5 @@
+import { lazily } from '../lib/lazy.ts';
 import { defineScript } from '../lib/main.ts';
-import { isoName, observeTemplate, packerFiles } from '../lib/observe/template.ts';
-import { planTemplate } from '../lib/plan/template.ts';
-import { verifyTemplate } from '../lib/verify/template.ts';
 
 export default defineScript(import.meta.url, {
   name: 'build-template',
@@ -11,7 +9,17 @@ export default defineScript(import.meta.url, {
     'a second run does nothing, and --check says what made it stale.',
   secrets: () => ['PROXMOX_TOKEN_SECRET'],
   optionalSecrets: () => ['PROXMOX_PASSWORD'],
-  observe: observeTemplate,
-  plan: (lab, seen) => planTemplate(lab, seen, { ...packerFiles(lab), isoName: isoName(lab.config.template.iso.url) }),
-  verify: (lab, ports, _args, context) => verifyTemplate(lab, ports, context),
+  ...lazily({
+    observe: async () => (await import('../lib/observe/template.ts')).observeTemplate,
+    plan: async () => {
+      const { isoName, packerFiles } = await import('../lib/observe/template.ts');
+      const { planTemplate } = await import('../lib/plan/template.ts');
+      return (lab, seen) =>
+        planTemplate(lab, seen, { ...packerFiles(lab), isoName: isoName(lab.config.template.iso.url) });
+    },
+    verify: async () => {
+      const { verifyTemplate } = await import('../lib/verify/template.ts');
+      return (lab, ports, _args, context) => verifyTemplate(lab, ports, context);
+    },
+  }),
 });

@@ -35,7 +35,8 @@ const script: Script<Seen, CheckArgs> = {
   observe: async (lab, readers, args, context) => {
     if (args.role) return { findings: [], role: (await import('../lib/plan/privileges.ts')).roleCommands(lab.config) };
     const { observeApplications, observePreflight } = await import('../lib/observe/check.ts');
-    const preflight = preflightFindings(lab.config, await observePreflight(lab, readers));
+    const warnings = context.warnings.map((text): Finding => ({ area: 'homelab.yaml', level: 'warning', text }));
+    const preflight = [...warnings, ...preflightFindings(lab.config, await observePreflight(lab, readers, context))];
     if (args.preflight) return { findings: preflight };
     const [looks, { placed, unreadable }, { lintObjects }] = await Promise.all([
       askChain(lab, readers, args, context),

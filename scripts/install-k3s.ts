@@ -1,8 +1,5 @@
-import { k3sOperations } from '../lib/k3s-operations.ts';
+import { lazily } from '../lib/lazy.ts';
 import { defineScript } from '../lib/main.ts';
-import { observeK3s } from '../lib/observe/k3s.ts';
-import { planK3s } from '../lib/plan/k3s.ts';
-import { verifyK3s } from '../lib/verify/k3s.ts';
 
 export default defineScript(import.meta.url, {
   name: 'install-k3s',
@@ -10,8 +7,10 @@ export default defineScript(import.meta.url, {
   description: `Servers one after another, then agents. Run it again after a change of k3s in homelab.yaml: a changed
 configuration restarts its node only, a newer version goes through the nodes one at a time.
 A kubeconfig for you is left in .state/<lab>/kubeconfig; ~/.kube/config is not touched.`,
-  observe: observeK3s,
-  plan: planK3s,
-  operations: k3sOperations,
-  verify: verifyK3s,
+  ...lazily({
+    observe: async () => (await import('../lib/observe/k3s.ts')).observeK3s,
+    plan: async () => (await import('../lib/plan/k3s.ts')).planK3s,
+    operations: async () => (await import('../lib/k3s-operations.ts')).k3sOperations,
+    verify: async () => (await import('../lib/verify/k3s.ts')).verifyK3s,
+  }),
 });

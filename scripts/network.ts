@@ -1,14 +1,12 @@
 import type { Lab } from '../lib/lab-context.ts';
+import { lazily } from '../lib/lazy.ts';
 import { command, defineScript } from '../lib/main.ts';
-import { type NetworkSeen, planAllocate, planDoc, planList, planRelease, recorded } from '../lib/plan/network.ts';
-import type { FilesReader } from '../lib/ports/types.ts';
-import { listText, networkList } from '../lib/render/network-list.ts';
-import { verifyNetwork } from '../lib/verify/network.ts';
+import type { NetworkSeen } from '../lib/plan/network.ts';
+import type { Readers } from '../lib/ports/types.ts';
 
-async function observe({ paths }: Lab, { files }: { files: FilesReader }): Promise<NetworkSeen> {
-  const [lock, doc] = await Promise.all([files.text(paths.lock), files.text(paths.networkDoc)]);
-  return { lock, doc };
-}
+/** All four look at the same two files. */
+const observe = async () => observeFiles;
+const planner = () => import('../lib/plan/network.ts');
 
 export default defineScript(import.meta.url, {
   name: 'network',
@@ -22,21 +20,22 @@ export default defineScript(import.meta.url, {
       summary: 'Lists every address of the lab; a lease whose node is gone is marked unused',
       lock: 'none',
       mendsLeases: true,
-      observe,
-      plan: planList,
-      report: (lab) => {
-        const list = networkList(lab.config, recorded(lab), lab.leaseProblems ?? []);
-        return { text: listText(list), data: list };
-      },
+      ...lazily({ observe: async () => observeList, plan: async () => (await planner()).planList }),
+      report: (_lab, { text, data }) => ({ text, data }),
     }),
     command({
       name: 'allocate',
       summary: 'Gives an address to each K3s node that has none (or to NAME only), and keeps it in homelab.lock.yaml',
       arguments: [{ name: '[name]', description: 'a K3s node of homelab.yaml' }],
       mendsLeases: true,
-      observe,
-      plan: (lab, seen, args: { name?: string }) => planAllocate(lab, seen, args.name),
-      verify: verifyNetwork,
+      ...lazily<NetworkSeen, { name?: string }>({
+        observe,
+        plan: async () => {
+          const { planAllocate } = await planner();
+          return (lab, seen, { name }) => planAllocate(lab, seen, name);
+        },
+        verify: async () => (await import('../lib/verify/network.ts')).verifyNetwork,
+      }),
     }),
     command({
       name: 'release',
@@ -44,15 +43,32 @@ export default defineScript(import.meta.url, {
       arguments: [{ name: '<name>', description: 'a lease of homelab.lock.yaml' }],
       options: [{ flags: '--force', description: 'although a K3s node of homelab.yaml uses it', default: false }],
       mendsLeases: true,
-      observe,
-      plan: (lab, seen, args: { name: string; force: boolean }) => planRelease(lab, seen, args.name, args.force),
+      ...lazily<NetworkSeen, { name: string; force: boolean }>({
+        observe,
+        plan: async () => {
+          const { planRelease } = await planner();
+          return (lab, seen, { name, force }) => planRelease(lab, seen, name, force);
+        },
+      }),
     }),
     command({
       name: 'doc',
       summary: 'Writes docs/NETWORK.md from homelab.yaml and homelab.lock.yaml; --check exits with 3 when it is stale',
       mendsLeases: true,
-      observe,
-      plan: planDoc,
+      ...lazily({ observe, plan: async () => (await planner()).planDoc }),
     }),
   ],
 });
+
+async function observeFiles({ paths }: Lab, { files }: Pick<Readers, 'files'>): Promise<NetworkSeen> {
+  const [lock, doc] = await Promise.all([files.text(paths.lock), files.text(paths.networkDoc)]);
+  return { lock, doc };
+}
+
+/** What is listed is known already; nothing is looked at. */
+async function observeList(lab: Lab) {
+  const { recorded } = await planner();
+  const { networkList, listText } = await import('../lib/render/network-list.ts');
+  const data = networkList(lab.config, recorded(lab), lab.leaseProblems ?? []);
+  return { data, text: listText(data) };
+}

@@ -1,28 +1,44 @@
 import type { Operation } from '../lib/apply.ts';
-import type { Found } from '../lib/lab/components.ts';
+import type { Found, ToolName } from '../lib/lab/components.ts';
 import type { Rehearsal } from '../lib/lab/rehearsal.ts';
 import type { RehearsalReport } from '../lib/lab/report.ts';
 import { type Args, defineScript, type Script } from '../lib/main.ts';
 import { planRehearsal, rehearsalProofs } from '../lib/plan/rehearsal.ts';
 
 type Seen = { found: Found };
-type RehearseArgs = Args & { keep: boolean };
+type RehearseArgs = Args & { keep: boolean; without: ToolName[] };
 
-/** The rehearsal of this process, and what it reported. */
+/** The rehearsal of this process: what it found, itself, and what it reported. */
+let found: Found | undefined;
 let rehearsal: Rehearsal | undefined;
 let report: RehearsalReport | undefined;
+
+const TOOLS: ToolName[] = ['terraform', 'packer', 'postgresql'];
+
+/** @throws Error for a name that is none of TOOLS */
+function toolNames(text: string): ToolName[] {
+  return text.split(',').map((name) => {
+    const tool = TOOLS.find((t) => t === name);
+    if (!tool) throw new Error(`${name} is none of ${TOOLS.join(', ')}`);
+    return tool;
+  });
+}
 
 const script: Script<Seen, RehearseArgs> = {
   name: 'rehearse',
   summary: 'Build the lab of homelab.yaml on loopback, twice, and say what was real and what a stand-in.',
   description:
     'No root, no Docker, nothing but loopback is dialled. What it makes is in .state/rehearsal/, report.json too.',
-  options: [{ flags: '--keep', description: 'leave the lab running afterwards, until Ctrl-C', default: false }],
+  options: [
+    { flags: '--keep', description: 'leave the lab running afterwards, until Ctrl-C', default: false },
+    { flags: '--without <tools>', description: `as if these were not installed (${TOOLS.join(',')})`, default: [], parse: toolNames },
+  ],
   lock: 'none',
 
-  observe: async (_lab, { exec }) => {
+  observe: async (_lab, { exec }, { without }) => {
     const { findComponents } = await import('../lib/lab/components.ts');
-    return { found: await findComponents(exec) };
+    found = await findComponents(exec, without);
+    return { found };
   },
 
   plan: (_lab, { found }) => planRehearsal(found.postgresql),
@@ -35,15 +51,9 @@ const script: Script<Seen, RehearseArgs> = {
       };
     };
     return {
-      lab: async (_args, { ports }) => {
+      lab: async () => {
         const { Rehearsal } = await import('../lib/lab/rehearsal.ts');
-        const { findComponents } = await import('../lib/lab/components.ts');
-        rehearsal = new Rehearsal({
-          configFile: lab.paths.config,
-          root: lab.paths.root,
-          found: await findComponents(ports.exec),
-          say: context.say,
-        });
+        rehearsal = new Rehearsal({ configFile: lab.paths.config, root: lab.paths.root, found: found!, say: context.say });
         context.atEnd(() => rehearsal!.close(keep));
         await rehearsal.start();
         return undefined;

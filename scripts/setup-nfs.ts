@@ -1,8 +1,6 @@
+import { lazily } from '../lib/lazy.ts';
 import { defineScript, type Script } from '../lib/main.ts';
-import { observeNfs } from '../lib/observe/nfs.ts';
-import { planNfs } from '../lib/plan/nfs.ts';
 import type { NfsSeen } from '../lib/plan/nfs-seen.ts';
-import { verifyNfs } from '../lib/verify/nfs.ts';
 
 const script: Script<NfsSeen> = {
   name: 'setup-nfs',
@@ -12,9 +10,11 @@ const script: Script<NfsSeen> = {
     'mounted from every K3s and Proxmox node: who may must be able to write, who may not must be refused.',
   ].join('\n'),
   secrets: () => ['PROXMOX_TOKEN_SECRET'],
-  observe: observeNfs,
-  plan: planNfs,
-  verify: verifyNfs,
+  ...lazily({
+    observe: async () => (await import('../lib/observe/nfs.ts')).observeNfs,
+    plan: async () => (await import('../lib/plan/nfs.ts')).planNfs,
+    verify: async () => (await import('../lib/verify/nfs.ts')).verifyNfs,
+  }),
 };
 
 export default defineScript(import.meta.url, script);

@@ -101,8 +101,9 @@ resource "proxmox_virtual_environment_vm" "node" {
     }
   }
 
-  # An imported VM has no clone block; without this it would be replaced. Nothing wider: drift must show.
+  # An imported VM has no clone block, and shows the EFI disk that every clone brings along: without these it would be
+  # replaced, or planned for ever. Nothing wider: drift must show.
   lifecycle {
-    ignore_changes = [clone]
+    ignore_changes = [clone, efi_disk]
   }
 }

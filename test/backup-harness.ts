@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
+import { parse, stringify } from 'yaml';
 import { apply, type StepResult } from '../lib/apply.ts';
 import { installations } from '../lib/backup/clients.ts';
 import { noJournal } from '../lib/journal.ts';
@@ -23,7 +24,7 @@ export async function postgresHere(): Promise<boolean> {
   return false;
 }
 
-/** A lab in a folder of its own, a real PostgreSQL server, and ports of which only SSH and the cluster are played. */
+/** A lab in a folder of its own, and ports of which only SSH and the cluster are played. */
 export type BackupLab = {
   lab: Lab;
   secrets: Secrets;
@@ -32,48 +33,49 @@ export type BackupLab = {
   /** Where sets are: <mount>/postgresql. */
   root: string;
   folder: string;
-  pg: ScratchPostgres;
   ports: Ports;
   context: RunContext;
-  /** A time to be used instead of the clock's. */
-  setNow(now: Date | undefined): void;
-  /** Opens homelab.yaml again. */
-  reopen(edit?: (yaml: string) => string): void;
-  close(): Promise<void>;
 };
+
+export type StartedLab = BackupLab & { pg: ScratchPostgres; close(): Promise<void> };
 
 const SEED = readFileSync(new URL('../homelab.yaml', import.meta.url), 'utf8');
 
-export async function backupLab(): Promise<BackupLab> {
+/** @param settings of the PostgreSQL server */
+export async function backupLab(settings: Record<string, string> = {}): Promise<StartedLab> {
   const folder = mkdtempSync(join(tmpdir(), 'homelab-test-'));
-  const mount = join(folder, 'nas');
-  mkdirSync(mount);
-  const pg = await startScratchPostgres(join('/tmp', `${folder.split('/').pop()}-pg`));
+  const data = join('/tmp', `${basename(folder)}-pg`);
+  mkdirSync(join(folder, 'nas'));
+  const pg = await startScratchPostgres(data, { settings });
   if ('missing' in pg) throw new Error(pg.missing);
-  const file = join(folder, 'homelab.yaml');
-  const yaml = SEED.replace('mount: /mnt/k3s-backups', `mount: ${mount}`)
-    .replace('path: postgresql }', 'path: postgresql, require_nfs: false }')
-    .replace('last: 3, daily: 7, weekly: 5, monthly: 12', 'last: 2, daily: 0, weekly: 0, monthly: 0');
+  writeFileSync(join(folder, 'homelab.yaml'), stringify(configured(join(folder, 'nas'))));
   writeFileSync(join(folder, '.env'), `POSTGRES_MAIN_PASSWORD=${pg.password}\n`, { mode: 0o600 });
-  let now: Date | undefined;
-  const open = (text: string): ReturnType<typeof openLab> => {
-    writeFileSync(file, text);
-    return openLab(file, {});
+  return {
+    ...attach(folder, pg.port),
+    pg,
+    async close() {
+      await pg.stop();
+      for (const path of [folder, data]) rmSync(path, { recursive: true, force: true });
+    },
   };
-  const opened = open(yaml);
-  const { lab, secrets } = opened;
+}
+
+/** The lab in `folder`, whose database listens on 127.0.0.1:`port`. */
+export function attach(folder: string, port: number): BackupLab {
+  const { lab, secrets } = openLab(join(folder, 'homelab.yaml'), {});
   const exec = realExec();
-  const unused = (): never => {
-    throw new Error('not part of this test');
-  };
-  const tunnel = { forward: async () => ({ port: pg.port, close: async () => {} }), roundTrips: () => ({}) };
+  const mount = join(folder, 'nas');
   const one: BackupLab = {
-    ...{ lab, secrets, mount, folder, pg, root: join(mount, 'postgresql') },
+    ...{ lab, mount, folder, root: join(mount, 'postgresql'), secrets },
     ports: {
       exec,
       files: realFiles(exec),
-      clock: { now: () => now ?? new Date(), sleep: async () => {} },
-      ssh: { ...tunnel, reachable: unused, read: unused, readFile: unused, run: unused, upload: unused, learnHostKey: unused },
+      clock: { now: () => new Date(), sleep: async () => {} },
+      ssh: {
+        forward: async () => ({ port, close: async () => {} }),
+        roundTrips: () => ({}),
+        ...{ reachable: unused, read: unused, readFile: unused, run: unused, upload: unused, learnHostKey: unused },
+      },
       kube: {
         reachable: async () => ({ ok: true, value: 'k3s-cp-01' }),
         get: async () => SERVICE,
@@ -84,23 +86,28 @@ export async function backupLab(): Promise<BackupLab> {
       net: { http: unused, tcp: unused, download: unused },
       close: async () => {},
     },
-    context: { endpoints: realEndpoints, settings: {}, secrets, say: () => {}, detail: () => {} },
-    setNow(value) {
-      now = value;
-    },
-    reopen(edit = (text) => text) {
-      const again = open(edit(yaml));
-      one.lab = again.lab;
-      one.secrets = again.secrets;
-      one.context = { ...one.context, secrets: again.secrets };
-    },
-    async close() {
-      await pg.stop();
-      rmSync(folder, { recursive: true, force: true });
-      rmSync(join('/tmp', `${folder.split('/').pop()}-pg`), { recursive: true, force: true });
+    context: {
+      ...{ endpoints: realEndpoints, settings: {}, secrets },
+      ...{ say: () => {}, detail: () => {}, atEnd: () => {} },
     },
   };
   return one;
+}
+
+const unused = (): never => {
+  throw new Error('not part of this test');
+};
+
+/** The toolkit's own homelab.yaml, with a target on this machine's disk and the two newest sets kept. */
+function configured(mount: string): Record<string, unknown> {
+  const config: { backup: object; nas: { exports: { name: string; mount?: string }[] }[] } = parse(SEED);
+  for (const one of config.nas.flatMap((nas) => nas.exports)) if (one.name === 'k3s-backups') one.mount = mount;
+  config.backup = {
+    ...config.backup,
+    target: { export: 'synology/k3s-backups', path: 'postgresql', require_nfs: false },
+    keep: { last: 2, daily: 0, weekly: 0, monthly: 0 },
+  };
+  return config;
 }
 
 const SERVICE = {
@@ -110,7 +117,13 @@ const SERVICE = {
   spec: { clusterIP: '10.43.0.50', ports: [{ port: 5432 }] },
 };
 
-export type Ran<Seen> = { seen: Seen; plan: Plan; applied: StepResult[]; proofs: Proof[]; failures: Record<string, unknown> };
+export type Ran<Seen> = {
+  seen: Seen;
+  plan: Plan;
+  applied: StepResult[];
+  proofs: Proof[];
+  failures: Record<string, unknown>;
+};
 
 /** The four beats of a script, as lib/run.ts goes through them. */
 export async function runBeats<Seen, A extends Args>(
@@ -131,5 +144,11 @@ export async function runBeats<Seen, A extends Args>(
     applied.filter(({ outcome }) => outcome === 'failed').map(({ id, error }) => [id, error]),
   );
   const failed = Object.keys(failures).length > 0;
-  return { seen, plan, applied, failures, proofs: failed ? [] : ((await script.verify?.(lab, ports, args, context)) ?? []) };
+  return {
+    seen,
+    plan,
+    applied,
+    failures,
+    proofs: failed ? [] : ((await script.verify?.(lab, ports, args, context)) ?? []),
+  };
 }

@@ -1,6 +1,8 @@
+import { strict as assert } from 'node:assert';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Test } from 'uvu';
 import { LabCa } from '../lib/lab/ca.ts';
 import { type LabPve, type PveOptions, startPve } from '../lib/lab/pve/index.ts';
 import type { Guest, GuestSpec, Machines } from '../lib/lab/types.ts';
@@ -42,9 +44,13 @@ export type TestLab = {
   close(): Promise<void>;
 };
 
+/** Making one takes longer than most tests. */
+let shared: Promise<LabCa> | undefined;
+
 /** homelab.yaml's three nodes, fast, with its CA's certificate in a file. */
 export async function testLab(options: Partial<PveOptions> = {}): Promise<TestLab> {
-  const ca = await LabCa.create();
+  shared ??= LabCa.create();
+  const ca = options.ca ?? (await shared);
   const machines = options.machines ?? new PaperMachines();
   const pve = await startPve({
     nodes: [
@@ -82,11 +88,14 @@ export async function testLab(options: Partial<PveOptions> = {}): Promise<TestLa
   };
 }
 
-/** Whether a test with a real program runs. HOMELAB_REQUIRE=terraform,packer makes a missing one a failure. */
-export function requireOrSkip(name: string, missing: string | undefined): boolean {
-  if (missing === undefined) return true;
-  if ((process.env.HOMELAB_REQUIRE ?? '').split(',').includes(name))
-    throw new Error(`HOMELAB_REQUIRE asks for ${name}, and ${missing}`);
-  process.stderr.write(`skipped: ${missing}\n`);
-  return false;
+/**
+ * How a test with a real program is declared: skipped, with the reason printed, where the program is missing;
+ * HOMELAB_REQUIRE=terraform,packer makes that a failure.
+ */
+export function gate(test: Test, name: string, missing: string | undefined): Test | Test['skip'] {
+  if (missing === undefined) return test;
+  if ((process.env.HOMELAB_REQUIRE ?? '').split(',').includes(name)) {
+    test(`${name} is there`, () => assert.fail(`HOMELAB_REQUIRE asks for ${name}: ${missing}`));
+  } else process.stderr.write(`skipped: ${missing}\n`);
+  return test.skip;
 }

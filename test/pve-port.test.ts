@@ -6,6 +6,7 @@ import { connect } from 'node:tls';
 import { suite } from 'uvu';
 import { HomelabError } from '../lib/errors.ts';
 import { noJournal } from '../lib/journal.ts';
+import { LabCa } from '../lib/lab/ca.ts';
 import { openLab } from '../lib/lab-context.ts';
 import { TOOLKIT } from '../lib/paths.ts';
 import type { Endpoints } from '../lib/ports/endpoints.ts';
@@ -149,15 +150,11 @@ test('a change to a node that is away was not sent', async ({ lab, pve }) => {
 });
 
 test('another CA is not trusted', async ({ lab }) => {
-  const other = await testLab();
-  try {
-    const answer = await portOf(lab, { ca: other.ca.certificate }).get('/version');
-    assert.ok(!answer.ok && answer.status === 0);
-    assert.match(answer.reason, /certificate|issuer/);
-    assert.equal(lab.pve.requests.length, 0);
-  } finally {
-    await other.close();
-  }
+  const other = await LabCa.create();
+  const answer = await portOf(lab, { ca: other.certificate }).get('/version');
+  assert.ok(!answer.ok && answer.status === 0);
+  assert.match(answer.reason, /certificate|issuer/);
+  assert.equal(lab.pve.requests.length, 0);
 });
 
 test('a fingerprint pins one certificate, and another one gets no byte', async ({ lab }) => {

@@ -93,9 +93,7 @@ const includes = (all: ReadonlySet<string>, part: Iterable<string>): boolean => 
 const names = (sets: readonly RetainedSet[], keep: Keep, now = NOW): Set<string> =>
   new Set(retained(sets, keep, now).keys());
 const countedOf = (sets: readonly RetainedSet[]): RetainedSet[] =>
-  sets
-    .filter((s) => s.proven && s.time <= NOW)
-    .sort((a, b) => b.time - a.time || (a.name < b.name ? 1 : -1));
+  sets.filter((s) => s.proven && s.time <= NOW).sort((a, b) => b.time - a.time || (a.name < b.name ? 1 : -1));
 
 holds(
   'the newest proven survives, and the floor holds',
@@ -133,7 +131,9 @@ holds(
   fc.property(someSets, aPolicy, (sets, keep) => {
     const failed = Array.from({ length: 7 }, (_, i) => ({ name: `failed-${i}`, time: NOW - i, proven: false }));
     const stay = names(sets, keep);
-    return includes(names([...sets, ...failed], keep), stay) && names([...sets, ...failed], keep).size === stay.size + 7;
+    return (
+      includes(names([...sets, ...failed], keep), stay) && names([...sets, ...failed], keep).size === stay.size + 7
+    );
   }),
 );
 holds(
@@ -157,8 +157,7 @@ holds(
       return wanted.every((p) => have.has(p));
     };
     const day = (s: RetainedSet): number => Math.floor(s.time / DAY);
-    const month = (s: RetainedSet): number =>
-      new Date(s.time).getUTCFullYear() * 12 + new Date(s.time).getUTCMonth();
+    const month = (s: RetainedSet): number => new Date(s.time).getUTCFullYear() * 12 + new Date(s.time).getUTCMonth();
     const week = (s: RetainedSet): number => Math.floor((day(s) + 3) / 7);
     return covered(day, keep.daily) && covered(week, keep.weekly) && covered(month, keep.monthly);
   }),

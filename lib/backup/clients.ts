@@ -1,4 +1,5 @@
 import { readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Exec } from '../ports/types.ts';
 
@@ -21,15 +22,13 @@ const PLACES: { folder: string; inside: string; like: RegExp }[] = [
   { folder: '/Applications/Postgres.app/Contents/Versions', inside: 'bin', like: /^\d+$/ },
 ];
 
-/** Every PostgreSQL on this machine with pg_dump, newest first; of one major those with a server come first. */
-export async function installations(exec: Exec): Promise<Installation[]> {
-  const onPath = exec.which('pg_dump');
-  // Debian's /usr/bin/pg_dump picks a version by itself; the folders below name theirs, and so come first.
-  const folders = new Set([...PLACES.flatMap(foldersIn), ...(onPath ? [dirname(onPath)] : [])]);
-  const found = await Promise.all([...folders].map((folder) => look(folder, exec)));
-  return found
-    .filter((installation) => installation !== undefined)
-    .sort((a, b) => b.major - a.major || Number(b.server) - Number(a.server));
+const known = new WeakMap<Exec, Promise<Installation[]>>();
+
+/** Every PostgreSQL on this machine with pg_dump, newest first; of one major those with a server come first. Looked for once a run. */
+export function installations(exec: Exec): Promise<Installation[]> {
+  const found = known.get(exec) ?? find(exec);
+  known.set(exec, found);
+  return found;
 }
 
 /** The programs with which a server of `major` is dumped: its own version, or the next newer one. */
@@ -42,9 +41,24 @@ export function proversFor(major: number, all: readonly Installation[]): Install
   return lowest(all.filter((installation) => installation.server && installation.major >= major));
 }
 
+/** pg_restore's option for a dump of so many bytes: workers cost more than they bring to a small one. */
+export function restoreJobs(bytes: number): string[] {
+  return bytes < 32 * 2 ** 20 ? [] : [`--jobs=${Math.min(4, availableParallelism())}`];
+}
+
 /** The major version in "15.18 (Debian 15.18-0+deb12u1)", "pg_dump (PostgreSQL) 17beta1". */
 export function majorOf(version: string): number {
   return Number(/(\d+)/.exec(version.replace(/^.*\(PostgreSQL\)/, ''))?.[1] ?? 0);
+}
+
+async function find(exec: Exec): Promise<Installation[]> {
+  const onPath = exec.which('pg_dump');
+  // Debian's /usr/bin/pg_dump picks a version by itself; the folders below name theirs, and so come first.
+  const folders = new Set([...PLACES.flatMap(foldersIn), ...(onPath ? [dirname(onPath)] : [])]);
+  const found = await Promise.all([...folders].map((folder) => look(folder, exec)));
+  return found
+    .filter((installation) => installation !== undefined)
+    .sort((a, b) => b.major - a.major || Number(b.server) - Number(a.server));
 }
 
 function lowest(all: readonly Installation[]): Installation | undefined {

@@ -19,31 +19,32 @@ export function withoutTablespaces(sql: string, bootstrapRole: string): string {
 export function statementsFor(sql: string, missing: readonly string[]): string[] {
   const names = missing.flatMap(spellings);
   const makes = names.flatMap((name) => [`CREATE ROLE ${name};`, `ALTER ROLE ${name} `, `COMMENT ON ROLE ${name} `]);
-  return sql.split('\n').filter(
-    (line) =>
-      makes.some((start) => line.startsWith(start)) ||
-      (line.startsWith('GRANT ') &&
-        !line.includes(' ON ') &&
-        names.some((name) => line.startsWith(`GRANT ${name} TO `) || new RegExp(` TO ${escaped(name)}( |;)`).test(line))),
-  );
+  return sql
+    .split('\n')
+    .filter(
+      (line) =>
+        makes.some((start) => line.startsWith(start)) ||
+        (line.startsWith('GRANT ') &&
+          !line.includes(' ON ') &&
+          names.some(
+            (name) => line.startsWith(`GRANT ${name} TO `) || new RegExp(` TO ${escaped(name)}( |;)`).test(line),
+          )),
+    );
 }
 
 /**
  * The statements about a database itself (settings, privileges, comment) from a dump's SQL, for the same
  * database under another name.
  */
-export function databaseStatements(sql: string, from: string, to: string): string {
+export function databaseStatements(sql: string, from: string, to: string): string[] {
   const name = `(?:${spellings(from).map(escaped).join('|')})`;
-  const starts = [
-    new RegExp(`^(ALTER DATABASE )${name}(?= )`),
-    new RegExp(`^(ALTER ROLE .+ IN DATABASE )${name}(?= )`),
-    new RegExp(`^((?:GRANT|REVOKE) .+ ON DATABASE )${name}(?= )`),
-    new RegExp(`^(COMMENT ON DATABASE )${name}(?= )`),
-  ];
-  return sql
-    .split('\n')
-    .map((line) => starts.reduce((text, start) => text.replace(start, (_, head: string) => head + quoteIdent(to)), line))
-    .join('\n');
+  const about = new RegExp(
+    `^(ALTER DATABASE |ALTER ROLE .+ IN DATABASE |(?:GRANT|REVOKE) .+ ON DATABASE |COMMENT ON DATABASE )${name} (?!OWNER TO )`,
+  );
+  return sql.split('\n').flatMap((line) => {
+    const found = about.exec(line);
+    return found ? [`${found[1]}${quoteIdent(to)} ${line.slice(found[0].length)}`] : [];
+  });
 }
 
 /** PostgreSQL's tools quote a name only where they must. */

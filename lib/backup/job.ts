@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import type { Client } from 'pg';
 import type { Config, PostgresServer } from '../config/schema.ts';
 import { HomelabError } from '../errors.ts';
-import { alarms } from '../plan/backup-alarms.ts';
 import { newestProven, setsToRemove } from '../plan/backup.ts';
+import { alarms } from '../plan/backup-alarms.ts';
 import type { Exec, FilesReader } from '../ports/types.ts';
 import { dumpersFor, type Installation } from './clients.ts';
 import { connectServer, programEnvironment } from './connect.ts';
@@ -63,15 +63,17 @@ export function backupJob(context: JobContext): BackupJob {
     await ending?.reached.close();
     ending?.scratch.remove();
   };
-  const guarded = (work: () => Promise<void>, last = false) => async (): Promise<void> => {
-    let failed = true;
-    try {
-      await work();
-      failed = false;
-    } finally {
-      if (failed || last) await close();
-    }
-  };
+  const guarded =
+    (work: () => Promise<void>, last = false) =>
+    async (): Promise<void> => {
+      let failed = true;
+      try {
+        await work();
+        failed = false;
+      } finally {
+        if (failed || last) await close();
+      }
+    };
   const now = (): Dumped => {
     if (!dumped) throw new Error('nothing was dumped');
     return dumped;
@@ -162,7 +164,14 @@ async function dumpSet(context: JobContext, started: Started, root: string, free
   const lineage = lineageFolder(root, server.name, facts.systemIdentifier);
   const incoming = await openIncoming(lineage, runId);
   const env = programEnvironment(reached.address, scratch.path);
-  const dumping = { exec: context.exec, tools, address: reached.address, env, folder: incoming, deadline: PROGRAM_SECONDS };
+  const dumping = {
+    exec: context.exec,
+    tools,
+    address: reached.address,
+    env,
+    folder: incoming,
+    deadline: PROGRAM_SECONDS,
+  };
   const globals = await dumpGlobals(dumping, started.maintenance);
   const databases: [string, Manifest['databases'][string]][] = [];
   for (const name of selected.dump) databases.push([name, await dumpDatabase(dumping, name)]);
@@ -195,15 +204,19 @@ function requireWhole(manifest: Manifest): void {
   const missing = manifest.discovered.filter(
     (name) => !manifest.excluded.includes(name) && !Object.hasOwn(read.databases, name),
   );
-  if (missing.length > 0) throw new HomelabError(`not dumped: ${missing.map((name) => JSON.stringify(name)).join(', ')}`);
+  if (missing.length > 0)
+    throw new HomelabError(`not dumped: ${missing.map((name) => JSON.stringify(name)).join(', ')}`);
 }
 
 function requireSpace(lastBytes: number, freeBytes: number, root: string): void {
   if (freeBytes >= 2 * lastBytes) return;
   const mib = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MiB`;
-  throw new HomelabError(`${root}: ${mib(freeBytes)} free; the last set has ${mib(lastBytes)}, and twice that is needed`, {
-    fix: 'make room on the NAS, or lower backup.keep and run backup-postgres prune',
-  });
+  throw new HomelabError(
+    `${root}: ${mib(freeBytes)} free; the last set has ${mib(lastBytes)}, and twice that is needed`,
+    {
+      fix: 'make room on the NAS, or lower backup.keep and run backup-postgres prune',
+    },
+  );
 }
 
 function noDumper(name: string, { version, major }: ServerFacts, found: readonly Installation[]): HomelabError {

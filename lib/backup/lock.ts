@@ -41,5 +41,7 @@ async function lockHolder(client: Client): Promise<string | undefined> {
     [String(KEY >> 32n), String(KEY & 0xffffffffn)],
   );
   const [row] = rows;
-  return row && `server process ${row.pid}, from ${row.address ?? 'the server itself'}, since ${row.since.toISOString()}`;
+  return (
+    row && `server process ${row.pid}, from ${row.address ?? 'the server itself'}, since ${row.since.toISOString()}`
+  );
 }

@@ -14,7 +14,7 @@ import { type Reached, reachDatabase } from './reach.ts';
 import { type BackupSet, lineageFolder, readLineage } from './sets.ts';
 import { lookAtTarget, markTarget, requireTarget, targetPlace } from './target.ts';
 
-type Context = Pick<RunContext, 'endpoints' | 'secrets'>;
+type Context = Pick<RunContext, 'endpoints' | 'secrets' | 'atEnd'>;
 
 /** What the steps of `backup-postgres` (lib/plan/backup.ts) do. The beats of one server share a job. */
 export function backupOperations(
@@ -38,6 +38,7 @@ export function backupOperations(
       now: () => ports.clock.now(),
     });
     jobs.set(server.name, job);
+    context.atEnd(() => job.close());
     return job;
   };
   const beat =
@@ -88,7 +89,7 @@ const UNUSABLE = { fix: 'it does not count any more; take a new one with backup-
 export async function requireReach(
   ports: Pick<Ports, 'kube' | 'ssh'>,
   server: PostgresServer,
-  { secrets }: Context,
+  { secrets }: Pick<RunContext, 'secrets'>,
 ): Promise<Reached> {
   const reached = await reachDatabase(ports, server, secrets.get(postgresPassword(server.name)));
   if (reached.ok) return reached.value;

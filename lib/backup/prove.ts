@@ -1,12 +1,10 @@
 import { writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { HomelabError, messageOf } from '../errors.ts';
-import { lastLines } from '../ports/exec.ts';
 import { hashFile } from '../ports/files.ts';
 import type { Exec, Outcome } from '../ports/types.ts';
-import { type Installation, majorOf, proversFor } from './clients.ts';
+import { type Installation, majorOf, proversFor, restoreJobs } from './clients.ts';
 import { type Cluster, spaceFix, startCluster } from './cluster.ts';
 import { type DatabaseAddress, inSession, programConnection } from './connect.ts';
 import { contentOf, differences } from './content.ts';
@@ -50,7 +48,8 @@ export async function proveSet(
   const damaged = await damagedFiles(folder, manifest);
   if (damaged.length > 0) return { ...report(damaged, []), manifest_sha256: manifestSha256 };
 
-  const differing = tools.major === majorOf(manifest.versions.server) ? [] : [`restored into PostgreSQL ${tools.version}`];
+  const differing =
+    tools.major === majorOf(manifest.versions.server) ? [] : [`restored into PostgreSQL ${tools.version}`];
   const scratch = makeScratch();
   let cluster: Cluster | undefined;
   try {
@@ -71,7 +70,8 @@ export async function damagedFiles(folder: string, manifest: Manifest): Promise<
   const problems: string[] = [];
   for (const { file, sha256: expected } of filesOf(manifest)) {
     const found = await hashOrReason(join(folder, file));
-    if (found !== expected) problems.push(`${file}: ${found.length === 64 ? 'its SHA-256 is not the manifest’s' : found}`);
+    if (found !== expected)
+      problems.push(`${file}: ${found.length === 64 ? 'its SHA-256 is not the manifest’s' : found}`);
   }
   const text = await readFile(join(folder, 'manifest.json'), 'utf8');
   const own = { file: 'manifest.json', bytes: Buffer.byteLength(text), sha256: sha256(text) };
@@ -87,7 +87,9 @@ export function noProver(major: number): HomelabError {
 }
 
 async function hashOrReason(path: string): Promise<string> {
-  return hashFile(path).catch((error: NodeJS.ErrnoException) => (error.code === 'ENOENT' ? 'it is missing' : messageOf(error)));
+  return hashFile(path).catch((error: NodeJS.ErrnoException) =>
+    error.code === 'ENOENT' ? 'it is missing' : messageOf(error),
+  );
 }
 
 async function restorer(
@@ -112,9 +114,9 @@ async function restorer(
       env: { LC_ALL: 'C', PGOPTIONS: '-c default_transaction_read_only=off' },
       deadline,
     });
-  const restore = (args: string[], file: string, into: string): Promise<Outcome> =>
+  const restore = (args: string[], { file, bytes }: DumpedDatabase, into: string): Promise<Outcome> =>
     run('pg_restore', [
-      ...['--exit-on-error', '--no-tablespaces', '--no-password', `--jobs=${Math.min(4, availableParallelism())}`],
+      ...['--exit-on-error', '--no-tablespaces', '--no-password', ...restoreJobs(bytes)],
       ...[...args, `--dbname=${programConnection(address, into)}`, join(folder, file)],
     ]);
 
@@ -136,16 +138,18 @@ async function restorer(
     },
 
     async database(name: string, dumped: DumpedDatabase, differing: string[]): Promise<string[]> {
-      let outcome = await restore(['--create'], dumped.file, 'template1');
+      let outcome = await restore(['--create'], dumped, 'template1');
       if (outcome.code !== 0 && UNKNOWN_LOCALE.test(outcome.stderr)) {
-        differing.push(`${JSON.stringify(name)} was restored with the locale C: this machine does not know ${dumped.collate}`);
+        differing.push(
+          `${JSON.stringify(name)} was restored with the locale C: this machine does not know ${dumped.collate}`,
+        );
         await inSession(address, 'template1', async (client) => {
           await client.query(`DROP DATABASE IF EXISTS ${quoteIdent(name)}`);
           await client.query(
             `CREATE DATABASE ${quoteIdent(name)} TEMPLATE template0 ENCODING ${quoteLiteral(dumped.encoding)} LC_COLLATE 'C' LC_CTYPE 'C'`,
           );
         });
-        outcome = await restore([], dumped.file, name);
+        outcome = await restore([], dumped, name);
       }
       if (outcome.code !== 0) return [`${JSON.stringify(name)} was not restored: ${explain(outcome)}`];
       return differences(name, dumped, await inSession(address, name, contentOf));
@@ -158,8 +162,14 @@ const UNKNOWN_LOCALE = /invalid (LC_COLLATE |LC_CTYPE )?locale name|could not cr
 
 /** @throws HomelabError where it was this machine's disk and not the set */
 function explain(outcome: Outcome): string {
-  const output = lastLines(outcome.stderr || outcome.stdout, 6);
-  const space = spaceFix(output);
-  if (space.fix) throw new HomelabError('the throw-away server ran out of disk; the set was not judged', { ...space, output });
+  const lines = (outcome.stderr || outcome.stdout).trim().split('\n');
+  const first = Math.max(
+    lines.findIndex((line) => /\berror:/i.test(line)),
+    0,
+  );
+  const output = lines.slice(first, first + 8).join('\n');
+  const space = spaceFix(outcome.stderr);
+  if (space.fix)
+    throw new HomelabError('the throw-away server ran out of disk; the set was not judged', { ...space, output });
   return output;
 }

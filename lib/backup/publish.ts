@@ -23,12 +23,7 @@ export async function openIncoming(lineage: string, runId: string): Promise<stri
 }
 
 /** Writes the manifest and the sums, and renames the folder to its final name: a set is there whole, or not at all. */
-export async function publishSet(
-  lineage: string,
-  incoming: string,
-  name: string,
-  manifest: Manifest,
-): Promise<string> {
+export async function publishSet(lineage: string, incoming: string, name: string, manifest: Manifest): Promise<string> {
   const text = manifestText(manifest);
   await writeSettled(join(incoming, 'manifest.json'), text);
   const own: HashedFile = { file: 'manifest.json', bytes: Buffer.byteLength(text), sha256: sha256(text) };
@@ -70,7 +65,6 @@ export async function removeSet(lineage: string, set: Pick<BackupSet, 'name' | '
   await settleFolder(join(lineage, 'sets'));
   await rm(aside, { recursive: true, force: true });
 }
-
 
 async function isThere(path: string): Promise<boolean> {
   return stat(path).then(

@@ -80,7 +80,11 @@ async function readSet(files: FilesReader, place: SetPlace): Promise<BackupSet> 
   const bytes = filesOf(manifest).reduce((sum, file) => sum + file.bytes, 0);
   const known = { ...set, manifest, bytes, databases: Object.keys(manifest.databases) };
   if (manifest.system_identifier !== place.lineage || manifest.server !== place.server)
-    return { ...known, state: 'damaged', problem: `manifest.json is of ${manifest.server}/${manifest.system_identifier}` };
+    return {
+      ...known,
+      state: 'damaged',
+      problem: `manifest.json is of ${manifest.server}/${manifest.system_identifier}`,
+    };
   if (proof === undefined) return { ...known, state: 'unproven', problem: 'it was never restored' };
   const report = parseReport(proof, sha256);
   if ('damaged' in report) return { ...known, state: 'damaged', problem: `verify.json: ${report.damaged}` };
@@ -92,5 +96,8 @@ async function readSet(files: FilesReader, place: SetPlace): Promise<BackupSet> 
 
 /** The dumps and the globals. */
 export function filesOf(manifest: Manifest): HashedFile[] {
-  return [...Object.values(manifest.databases).map(({ file, bytes, sha256 }) => ({ file, bytes, sha256 })), manifest.globals];
+  return [
+    ...Object.values(manifest.databases).map(({ file, bytes, sha256 }) => ({ file, bytes, sha256 })),
+    manifest.globals,
+  ];
 }

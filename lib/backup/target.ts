@@ -13,8 +13,7 @@ export type Sentinel = { id: string; lab: string; created: string };
 
 export type TargetState =
   /** Without a sentinel it is new: empty, and no run of this lab has seen another one. */
-  | { ok: true; root: string; sentinel?: Sentinel; freeBytes: number }
-  | { ok: false; reason: string; fix: string };
+  { ok: true; root: string; sentinel?: Sentinel; freeBytes: number } | { ok: false; reason: string; fix: string };
 
 export type TargetPlace = {
   /** What must be mounted: "10.20.11.10:/volume1/k3s-backups", and other spellings of the same. */
@@ -57,12 +56,18 @@ export async function lookAtTarget(files: FilesReader, place: TargetPlace): Prom
   try {
     return await within(NAS_SECONDS, `looking at ${place.folder}`, () => look(files, place));
   } catch (error) {
-    return no(`the backup target ${place.folder}: ${messageOf(error)}`, 'see whether the NAS answers; then mount it anew');
+    return no(
+      `the backup target ${place.folder}: ${messageOf(error)}`,
+      'see whether the NAS answers; then mount it anew',
+    );
   }
 }
 
 /** The same, for the moment before something is written. @throws HomelabError when it is not, or no longer, the target */
-export async function requireTarget(files: FilesReader, place: TargetPlace): Promise<{ root: string; freeBytes: number }> {
+export async function requireTarget(
+  files: FilesReader,
+  place: TargetPlace,
+): Promise<{ root: string; freeBytes: number }> {
   const state = await lookAtTarget(files, place);
   if (!state.ok) throw new HomelabError(state.reason, { fix: state.fix });
   if (!state.sentinel) throw new HomelabError(`${place.root} has no .target.json`, { fix: 'start the run again' });

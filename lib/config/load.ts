@@ -52,7 +52,7 @@ export function parseConfig(text: string, file: string): Loaded {
   if (syntax.length > 0) throw failed(syntax);
   let raw: unknown;
   try {
-    raw = document.toJS({ maxAliasCount: 50 });
+    raw = document.toJS({ maxAliasCount: 1000 });
   } catch {
     // Aliases of aliases: what is a kilobyte here would be gigabytes when written out.
     throw failed([{ offset: 0, message: 'its aliases (*x) multiply too often', fix: 'write the values out' }]);

@@ -24,9 +24,20 @@ export type Found = {
 const PROVIDER = '0.111.1';
 const PLATFORM = `${process.platform}_${process.arch === 'x64' ? 'amd64' : process.arch}`;
 
-/** Looks which real programs this machine has. Only looks. */
-export async function findComponents(exec: Exec): Promise<Found> {
-  const [terraform, packer, postgresql] = await Promise.all([findTerraform(exec), findPacker(exec), findPostgres(exec)]);
+/** Programs that a rehearsal takes from this machine where they are installed. */
+export type ToolName = 'terraform' | 'packer' | 'postgresql';
+
+/**
+ * Looks which real programs this machine has. Only looks.
+ * @param without programs that count as not installed
+ */
+export async function findComponents(exec: Exec, without: readonly ToolName[] = []): Promise<Found> {
+  const hidden = (why: string): Component => ({ state: why === 'postgresql' ? 'skipped' : 'stand-in', why: `left out (--without ${why})` });
+  const [terraform, packer, postgresql] = await Promise.all([
+    without.includes('terraform') ? { terraform: hidden('terraform') } : findTerraform(exec),
+    without.includes('packer') ? { packer: hidden('packer') } : findPacker(exec),
+    without.includes('postgresql') ? hidden('postgresql') : findPostgres(exec),
+  ]);
   return { ...terraform, ...packer, postgresql };
 }
 

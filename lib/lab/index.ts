@@ -118,7 +118,7 @@ async function startProxmox({ config, tokenSecret, publicKey }: Workspace, ca: L
     storages: proxmox.storages.filter((storage) => !storage.export).map(({ name, content, shared }) => ({ name, content, shared })),
     bridge: proxmox.bridge,
     token: { id: proxmox.token_id, secret: tokenSecret, privileges: Object.fromEntries(neededPrivileges(config).map(({ path, privileges }) => [path, privileges])) },
-    user: { id: 'root@pam', password: tokenSecret },
+    user: { id: proxmox.token_id.split('!')[0] ?? '', password: tokenSecret },
     ca,
     machines: {
       // A VM that is being installed has the user and the key of its answers to the installer.

@@ -1,7 +1,7 @@
+import { randomBytes } from 'node:crypto';
 import { chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { randomBytes } from 'node:crypto';
 import { installations, proversFor } from '../backup/clients.ts';
 import { serverUser, startCluster } from '../backup/cluster.ts';
 import { type DatabaseAddress, inSession } from '../backup/connect.ts';
@@ -20,7 +20,7 @@ export type ScratchPostgres = {
   password: string;
   address: DatabaseAddress;
   /** Makes databases that are hard to back up: odd names, roles, large objects, row-level security. Safe to call again. */
-  seed(): Promise<void>;
+  seed(databases?: readonly string[]): Promise<void>;
   stop(): Promise<void>;
 };
 
@@ -35,7 +35,11 @@ const SUPERUSER = 'postgres';
  */
 export async function startScratchPostgres(
   folder: string,
-  { major = 0, settings, password: wanted }: { major?: number; settings?: Record<string, string>; password?: string } = {},
+  {
+    major = 0,
+    settings,
+    password: wanted,
+  }: { major?: number; settings?: Record<string, string>; password?: string } = {},
 ): Promise<ScratchPostgres | { missing: string }> {
   const exec = realExec();
   const tools = proversFor(major, await installations(exec));
@@ -55,7 +59,7 @@ export async function startScratchPostgres(
     superuser: SUPERUSER,
     password: password.reveal(),
     address,
-    seed: () => seed(address),
+    seed: (databases = ODD_DATABASES.slice(0, 2)) => seed(address, databases),
     async stop() {
       await cluster.stop();
       scratch?.remove();
@@ -64,18 +68,18 @@ export async function startScratchPostgres(
 }
 
 /** Names that break what is not quoted: spaces, quotes, slashes, a leading dash, unicode, a connection string. */
-export const ODD_DATABASES = ['app', "o'Brien's \"shop\"", '--help', 'größe/../x', 'postgresql://evil', 'a=b'];
+export const ODD_DATABASES = ['app', 'o\'Brien\'s "shop"', '--help', 'größe/../x', 'postgresql://evil', 'a=b'];
 const ODD_ROLES = ['app_owner', 'read "only"', "d'Artagnan; --"];
 
-async function seed(address: DatabaseAddress): Promise<void> {
+async function seed(address: DatabaseAddress, databases: readonly string[]): Promise<void> {
   await inSession(address, 'postgres', async (client) => {
     for (const role of ODD_ROLES) await once(client, `CREATE ROLE ${quoteIdent(role)} LOGIN PASSWORD 'only-a-test'`);
     await once(client, `GRANT "app_owner" TO ${quoteIdent(ODD_ROLES[1] ?? '')}`);
-    for (const name of ODD_DATABASES) await once(client, `CREATE DATABASE ${quoteIdent(name)} OWNER "app_owner"`);
+    for (const name of databases) await once(client, `CREATE DATABASE ${quoteIdent(name)} OWNER "app_owner"`);
     await client.query(`ALTER DATABASE "app" SET work_mem TO '8MB'`);
     await client.query(`ALTER ROLE "app_owner" IN DATABASE "app" SET search_path TO 'shop', 'public'`);
   });
-  for (const name of ODD_DATABASES) await inSession(address, name, (client) => client.query(TABLES).then(() => {}));
+  for (const name of databases) await inSession(address, name, (client) => client.query(TABLES).then(() => {}));
 }
 
 const TABLES = `

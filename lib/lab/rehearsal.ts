@@ -14,6 +14,7 @@ import { type EmbeddedLab, startLab } from './index.ts';
 import { APPLICATION, ownersObjects } from './owner.ts';
 import { componentTable, proofsOf, readRuns, refusedDials, type RehearsalReport, stepsOf } from './report.ts';
 import { SAMPLE_DATABASE } from './databases.ts';
+import { installTools } from './tools/index.ts';
 import { makeWorkspace, type Workspace } from './workspace.ts';
 
 /** Variables that the scripts of a rehearsal inherit: nothing of the caller's that could be a secret or a setting. */
@@ -52,6 +53,8 @@ export class Rehearsal {
   async start(): Promise<void> {
     const ca = await LabCa.create();
     this.#workspace = makeWorkspace(this.#configFile, this.#folder, ca, this.#found);
+    const standIns = (['terraform', 'packer'] as const).filter((tool) => this.#found[tool].state === 'stand-in');
+    installTools(join(this.#workspace.folder, 'bin'), standIns);
     this.#lab = await startLab(this.#workspace, ca);
   }
 

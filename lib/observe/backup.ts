@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type Installation, installations } from '../backup/clients.ts';
 import { connectServer } from '../backup/connect.ts';
 import { reachDatabase } from '../backup/reach.ts';
-import { selectDatabases, serverFacts } from '../backup/server-facts.ts';
+import { type ServerFacts, serverFacts } from '../backup/server-facts.ts';
 import { type BackupSet, readSets } from '../backup/sets.ts';
 import { lookAtTarget, rememberedTarget, type TargetPlace, type TargetState, targetPlace } from '../backup/target.ts';
 import { postgresPassword } from '../config/env.ts';
@@ -14,9 +14,7 @@ import type { Readers } from '../ports/types.ts';
 import { suggestion } from '../suggest.ts';
 
 /** What a server says of itself, or why it does not. */
-export type SeenDatabase =
-  | { ok: true; systemIdentifier: string; version: string; major: number; superuser: boolean; dump: string[] }
-  | { ok: false; reason: string; fix?: string };
+export type SeenDatabase = ({ ok: true } & ServerFacts) | { ok: false; reason: string; fix?: string };
 
 export type SeenServer = {
   name: string;
@@ -117,10 +115,7 @@ export async function observeDatabase(
   try {
     const { client } = await connectServer(reached.value.address);
     try {
-      const facts = await serverFacts(client);
-      const { dump } = selectDatabases(server.name, facts, server.exclude);
-      const { systemIdentifier, version, major, superuser } = facts;
-      return { ok: true, systemIdentifier, version, major, superuser, dump };
+      return { ok: true, ...(await serverFacts(client)) };
     } finally {
       await client.end().catch(() => {});
     }

@@ -1,4 +1,5 @@
 import type { Lab } from '../lab-context.ts';
+import type { RunContext } from '../main.ts';
 import { expandPath } from '../paths.ts';
 import type { Preflight } from '../plan/check.ts';
 import type { Placed } from '../plan/convention-problem.ts';
@@ -7,11 +8,11 @@ import type { Exec, Readers } from '../ports/types.ts';
 import { readApplications } from './new-ingress.ts';
 
 /** What has to be there before anything can start: programs, the SSH key, Proxmox's nodes, the token's privileges. */
-export async function observePreflight(lab: Lab, readers: Readers): Promise<Preflight> {
+export async function observePreflight(lab: Lab, readers: Readers, { settings }: RunContext): Promise<Preflight> {
   const { config, paths } = lab;
   const path = expandPath(config.ssh.key, paths.root);
   const [tools, found, nodes, granted] = await Promise.all([
-    readTools(readers.exec),
+    readTools(readers.exec, settings.HOMELAB_PACKER_DIR !== undefined),
     readers.files.exists(path),
     Promise.all(config.proxmox.nodes.map(async ({ name, address }) => ({ name, address, reason: await silence(address, lab, readers) }))),
     readers.pve.get<Granted>('/access/permissions'),
@@ -25,7 +26,8 @@ async function silence(address: string, { config }: Lab, { net }: Readers): Prom
   return answer.ok ? undefined : answer.reason;
 }
 
-async function readTools(exec: Exec): Promise<Preflight['tools']> {
+/** @param ownHcl whether HOMELAB_PACKER_DIR names other HCL than ours, which then says what Packer it needs */
+async function readTools(exec: Exec, ownHcl: boolean): Promise<Preflight['tools']> {
   const version = async (argv: string[], pattern: RegExp): Promise<string | undefined> => {
     const { code, stdout } = await exec.run(argv, { deadline: 30 });
     return code === 0 ? pattern.exec(stdout)?.[1] : undefined;
@@ -37,7 +39,7 @@ async function readTools(exec: Exec): Promise<Preflight['tools']> {
   return [
     { name: 'node', version: process.versions.node, needed: [20, 18, 1], how: 'install Node 20 or newer' },
     { name: 'terraform', version: terraform, needed: [1, 9], how: 'https://developer.hashicorp.com/terraform/install' },
-    { name: 'packer', version: packer, needed: [1, 10], how: 'https://developer.hashicorp.com/packer/install' },
+    { name: 'packer', version: packer, needed: ownHcl ? [1, 6] : [1, 10], how: 'https://developer.hashicorp.com/packer/install' },
   ];
 }
 

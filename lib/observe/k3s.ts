@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { at } from '../conditions.ts';
-import { messageOf } from '../errors.ts';
+import { HomelabError, messageOf } from '../errors.ts';
 import type { Lab } from '../lab-context.ts';
 import { kubeconfigFile, scriptFile } from '../plan/k3s.ts';
 import { spelledOut } from '../plan/k3s-labels.ts';
 import type { SeenCluster, SeenHost, SeenK3s, SeenNode } from '../plan/k3s-seen.ts';
-import type { Clock, FilesReader, KubeReader, Readers, SshReader } from '../ports/types.ts';
+import type { Answer, Clock, FilesReader, KubeReader, Outcome, Readers, SshReader } from '../ports/types.ts';
 import { TOKEN } from '../render/k3s-config.ts';
 import type { KubeObject } from '../step.ts';
 import { FACTS_SCRIPT, parseFacts } from './k3s-facts.ts';
@@ -28,7 +28,7 @@ export async function observeK3s(lab: Lab, readers: Readers): Promise<SeenK3s> {
 
 async function observeHost(name: string, ssh: SshReader, clock: Clock): Promise<SeenHost> {
   const asked = clock.now().getTime();
-  const answer = await ssh.read(name, ['sh', '-s'], { stdin: FACTS_SCRIPT, sudo: true, deadline: 60 });
+  const answer = await readPatiently(ssh, name, ['sh', '-s'], { stdin: FACTS_SCRIPT, sudo: true, deadline: 60 });
   if (!answer.ok) return { reachable: false, reason: answer.reason };
   const facts = parseFacts(answer.value.stdout);
   if (!facts) {
@@ -38,6 +38,16 @@ async function observeHost(name: string, ssh: SshReader, clock: Clock): Promise<
   // Its clock was read at some moment in between.
   const middle = (asked + clock.now().getTime()) / 2000;
   return { reachable: true, facts, skewSeconds: facts.clock === undefined ? undefined : facts.clock - middle };
+}
+
+/** A host that hangs is as good as one that is not there. */
+export async function readPatiently(ssh: SshReader, ...call: Parameters<SshReader['read']>): Promise<Answer<Outcome>> {
+  try {
+    return await ssh.read(...call);
+  } catch (error) {
+    if (error instanceof HomelabError) return { ok: false, reason: error.message };
+    throw error;
+  }
 }
 
 async function observeCluster(kube: KubeReader): Promise<SeenCluster> {

@@ -22,7 +22,8 @@ export async function observeNfs(
   return { nas: Object.fromEntries(nas), nodes: Object.fromEntries(nodes), storages, cluster };
 }
 
-async function observeNas({ name, exports }: Nas, ssh: SshReader): Promise<Answer<LinuxNasSeen>> {
+/** A Linux NAS: its exports file, what is in force, and which folders are not there. */
+export async function observeNas({ name, exports }: Nas, ssh: SshReader): Promise<Answer<LinuxNasSeen>> {
   const file = await ssh.readFile(name, EXPORTS_FILE, { sudo: true });
   if (!file.ok) return file;
   const active = await ssh.read(name, ['exportfs', '-s'], { sudo: true, deadline: 20 });

@@ -10,8 +10,9 @@ import { renderTfvars } from '../render/tfvars.ts';
 import { readTaken, type TakenAddress } from './addresses.ts';
 import { apiAddress } from './api.ts';
 import { type GuestSeen, readGuest } from './guests.ts';
+import { endOfLeftover } from './leftovers.ts';
 import { readSources, type TemplateSources } from './template.ts';
-import { askTerraform, readTerraform, type TerraformSeen } from './terraform.ts';
+import { askTerraform, readTerraform, type TerraformSeen, terraformFolder } from './terraform.ts';
 import { readStorages, type StorageSeen, settledVms, type VmSeen } from './vms.ts';
 
 export type NodeSeen = { name: string; online: boolean; memoryBytes: number; freeMemoryBytes: number };
@@ -47,6 +48,8 @@ export async function observeProvision(
   const { config } = lab;
   const { pve } = readers;
   const { nodes } = config.k3s;
+  const wait = !args.dryRun && !args.check;
+  if (wait) await endOfLeftover('terraform', `-chdir=${terraformFolder(lab)}`, readers, context);
   const names = new Set(nodes.map(({ name }) => name));
   const vmids = new Set(nodes.map(({ vmid }) => vmid));
   const proxmoxNodes = config.proxmox.nodes.map(({ name }) => name);
@@ -57,7 +60,7 @@ export async function observeProvision(
     readSources(lab, readers.files, context),
     readTerraform(lab, readers),
     settledVms(pve, readers.clock, ({ vmid, name }) => vmids.has(vmid) || names.has(name), {
-      wait: !args.dryRun && !args.check,
+      wait,
       say: context.say,
     }),
     readNodes(pve),

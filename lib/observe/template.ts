@@ -6,6 +6,7 @@ import { isShared, placeTemplates } from '../plan/template-placement.ts';
 import { NothingListens } from '../ports/endpoints.ts';
 import type { Answer, FilesReader, Readers } from '../ports/types.ts';
 import { apiAddress } from './api.ts';
+import { endOfLeftover } from './leftovers.ts';
 import { readStorages, type StorageSeen, settledVms, type VmSeen } from './vms.ts';
 
 /** What the template is made from, as it is on this machine. */
@@ -47,7 +48,7 @@ export async function observeTemplate(
   const { config } = lab;
   const { pve } = readers;
   const wait = !args.dryRun && !args.check;
-  if (wait) await endOfPacker(lab, readers, context);
+  if (wait) await endOfLeftover('packer', `-var-file=${packerFiles(lab).variables}`, readers, context);
   const [sources, storages, iso, packer, generated, api] = await Promise.all([
     readSources(lab, readers.files, context),
     readStorages(
@@ -122,25 +123,6 @@ async function readGenerated(lab: Lab, files: FilesReader): Promise<Record<strin
   const { variables, userData } = packerFiles(lab);
   const texts = await Promise.all([files.text(variables), files.text(userData)]);
   return { [variables]: texts[0], [userData]: texts[1] };
-}
-
-/** How long a look waits for a build of an earlier, killed run. */
-const BUILD_SECONDS = 3600;
-
-/**
- * A run that was killed may have left its Packer at work. Its end is waited for: two at one VMID would undo
- * each other, and one that fails deletes the VM.
- */
-async function endOfPacker(lab: Lab, { exec, clock }: Readers, { say }: RunContext): Promise<void> {
-  const { variables } = packerFiles(lab);
-  const end = clock.now().getTime() + BUILD_SECONDS * 1000;
-  for (let told = false; clock.now().getTime() < end; told = true) {
-    const { stdout } = await exec.run(['ps', '-A', '-o', 'pid=,args='], { deadline: 30 });
-    const found = stdout.split('\n').find((line) => line.includes('packer') && line.includes(`-var-file=${variables}`));
-    if (!found) return;
-    if (!told) say(`waiting for a Packer of an earlier run (process ${found.trim().split(' ')[0]})`);
-    await clock.sleep(1);
-  }
 }
 
 /** In a rehearsal the VM that is built has no address yet; the lab keeps one place for it. */

@@ -23,8 +23,13 @@ export type TerraformSeen = {
 export const VARIABLES = 'homelab.auto.tfvars.json';
 const LOCK = '.terraform.lock.hcl';
 
+/** Terraform's working folder, which also says in `ps` whose it is. */
+export function terraformFolder({ paths }: Pick<Lab, 'paths'>): string {
+  return join(paths.state, 'terraform');
+}
+
 export async function readTerraform(lab: Lab, { exec, files }: Readers): Promise<TerraformSeen> {
-  const folder = join(lab.paths.state, 'terraform');
+  const folder = terraformFolder(lab);
   const ours = join(TOOLKIT, 'terraform');
   const names = (await files.list(ours)).filter((name) => name.endsWith('.tf') || name === LOCK);
   const [version, initialised, state, ...texts] = await Promise.all([
@@ -71,14 +76,21 @@ export async function askTerraform(
   if (!same && values.some((value) => value.length > LONGEST_VARIABLE)) return undefined;
   const token = `${lab.config.proxmox.token_id}=${secrets.get('PROXMOX_TOKEN_SECRET')?.reveal() ?? ''}`;
   const options = {
-    cwd: seen.folder,
     env: { ...terraformEnvironment(lab), PROXMOX_VE_API_TOKEN: token },
     deadline: 900,
   };
   const file = 'observed.tfplan';
   const plan = await exec.run(
     [
-      ...['terraform', 'plan', '-input=false', '-no-color', '-lock-timeout=300s', `-out=${file}`],
+      ...[
+        'terraform',
+        `-chdir=${seen.folder}`,
+        'plan',
+        '-input=false',
+        '-no-color',
+        '-lock-timeout=300s',
+        `-out=${file}`,
+      ],
       ...(refresh ? [] : ['-refresh=false']),
       ...(same ? [] : values.flatMap((value) => ['-var', value])),
       ...targets.map((name) => `-target=${addressIn(name)}`),
@@ -90,7 +102,7 @@ export async function askTerraform(
     if (/terraform init|required plugins|Inconsistent dependency lock file/i.test(reason)) return 'init';
     return { ok: false, reason };
   }
-  const shown = await exec.run(['terraform', 'show', '-json', file], options);
+  const shown = await exec.run(['terraform', `-chdir=${seen.folder}`, 'show', '-json', file], options);
   return shown.code === 0 ? { ok: true, value: parsePlan(shown.stdout) } : { ok: false, reason: shown.stderr.trim() };
 }
 

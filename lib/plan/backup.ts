@@ -37,7 +37,9 @@ export function planRun(backup: Backup, seen: SeenBackup, { ifStale }: { ifStale
 /** Restores sets once more: those that are named, or each server's newest. */
 export function planVerify(seen: SeenBackup, name: string | undefined): Plan {
   if (!seen.target.ok) return blocked(seen.target.reason, seen.target.fix);
-  const sets = seen.servers.flatMap(({ sets: all }) => (name ? all.filter((set) => set.name === name) : all.slice(0, 1)));
+  const sets = seen.servers.flatMap(({ sets: all }) =>
+    name ? all.filter((set) => set.name === name) : all.slice(0, 1),
+  );
   if (sets.length === 0)
     return blocked(
       name ? `there is no set ${name}` : 'there is no set yet',
@@ -143,9 +145,14 @@ function operation(name: string, args: Record<string, unknown>, deadline: number
   return { kind: 'operation', name, args, deadline };
 }
 
-function whyDue({ database, sets }: SeenServer, seen: SeenBackup, backup: Backup, ifStale: boolean): string | undefined {
+function whyDue(
+  { database, sets }: SeenServer,
+  seen: SeenBackup,
+  backup: Backup,
+  ifStale: boolean,
+): string | undefined {
   if (!ifStale) return 'asked for';
-  if (!database?.ok) return 'it is not known whether its newest set is of this server';
+  if (!database?.ok) return 'the server was not reached, so that its newest set cannot be judged';
   const newest = newestProven(sets, database.systemIdentifier);
   if (!newest) return 'this server has no proven set';
   if (!isStale(sets, backup.max_age_hours, seen.now, database.systemIdentifier)) return undefined;
@@ -169,7 +176,11 @@ function programNotes(name: string, { major }: SeenDatabase & { ok: true }, seen
   ];
 }
 
-function lineageNotes(name: string, { systemIdentifier }: SeenDatabase & { ok: true }, sets: readonly BackupSet[]): Note[] {
+function lineageNotes(
+  name: string,
+  { systemIdentifier }: SeenDatabase & { ok: true },
+  sets: readonly BackupSet[],
+): Note[] {
   const others = new Set(sets.map(({ lineage }) => lineage).filter((lineage) => lineage !== systemIdentifier));
   if (others.size === 0 || sets.some(({ lineage }) => lineage === systemIdentifier)) return [];
   return [

@@ -1,5 +1,5 @@
 import type { Config } from '../config/schema.ts';
-import { findExport } from '../lab-context.ts';
+import { findExport } from '../lookup.ts';
 import { dig, isMap } from '../render/loose.ts';
 import {
   CSI_WORKLOADS,

@@ -1,5 +1,6 @@
 import type { Config, Nas } from '../config/schema.ts';
-import { addressOf, clientsOf, type Lab } from '../lab-context.ts';
+import type { Lab } from '../lab-context.ts';
+import { addressOf, clientsOf } from '../lookup.ts';
 import { type Allowed, activeExports, EXPORTS_FILE, exportsFile, settingsToEnter } from '../render/exports.ts';
 import type { Note, Plan, Step } from '../step.ts';
 import type { LinuxNasSeen, NfsSeen } from './nfs-seen.ts';

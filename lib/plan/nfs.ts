@@ -1,4 +1,5 @@
-import { findExport, type Lab } from '../lab-context.ts';
+import type { Lab } from '../lab-context.ts';
+import { findExport } from '../lookup.ts';
 import { joinPlans, type Note, type Plan, type Step } from '../step.ts';
 import { planStorageClasses } from './nfs-cluster.ts';
 import { planExports } from './nfs-exports.ts';

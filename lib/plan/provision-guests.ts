@@ -1,5 +1,6 @@
 import type { K3sNode } from '../config/schema.ts';
-import { addressOf, type Lab } from '../lab-context.ts';
+import type { Lab } from '../lab-context.ts';
+import { addressOf } from '../lookup.ts';
 import type { GuestSeen } from '../observe/guests.ts';
 import type { Step } from '../step.ts';
 import type { VmChange } from './terraform-json.ts';
@@ -29,9 +30,9 @@ export function guestSteps(
   const keyIsKnown = guest?.ssh.ok === true && !isNew;
   const cloudInitDone = guest?.cloudInit === 'done' || guest?.cloudInit === 'degraded';
   const steps: Step[] = [];
-  const add = (part: string, title: string, why: string, action: Step['action']): void => {
+  const add = (part: string, title: string, why: string, action: Step['action'], lane?: string): void => {
     const before = steps.at(-1);
-    steps.push({ id: id(part), title, why, host: name, after: before ? [before.id] : after, action });
+    steps.push({ id: id(part), title, why, host: name, after: before ? [before.id] : after, lane, action });
   };
   const target = { name, node: node.node, vmid, address };
 
@@ -43,12 +44,14 @@ export function guestSteps(
       deadline: 600,
     });
   if (!keyIsKnown)
-    add('host-key', 'learn its SSH host key from the guest agent', isNew ? 'the VM is new' : reasonOf(guest), {
-      kind: 'operation',
-      name: 'hostKey',
-      args: target,
-      deadline: 180,
-    });
+    // One at a time: all keys are in one file.
+    add(
+      'host-key',
+      'learn its SSH host key from the guest agent',
+      isNew ? 'the VM is new' : reasonOf(guest),
+      { kind: 'operation', name: 'hostKey', args: target, deadline: 180 },
+      'host keys',
+    );
   if (touched || !keyIsKnown)
     add('ssh', 'wait until it answers by SSH', touched ? 'the VM changes' : reasonOf(guest), {
       kind: 'wait',

@@ -38,8 +38,7 @@ export function folderSteps(lab: Lab, seen: ProvisionSeen, context: ProvisionCon
       after: steps.map(({ id }) => id),
       action: {
         kind: 'run',
-        argv: ['terraform', 'init', '-input=false', '-no-color'],
-        cwd: terraform.folder,
+        argv: ['terraform', `-chdir=${terraform.folder}`, 'init', '-input=false', '-no-color'],
         env: { TF_IN_AUTOMATION: '1', CHECKPOINT_DISABLE: '1' },
         deadline: 300,
       },
@@ -75,7 +74,7 @@ export function applySteps(
     after,
     // Its state has one writer at a time.
     lane: 'terraform',
-    action: { kind: 'run', argv: ['terraform', ...argv], cwd: folder, env, deadline: minutes * 60 },
+    action: { kind: 'run', argv: ['terraform', `-chdir=${folder}`, ...argv], env, deadline: minutes * 60 },
   });
   const common = ['-input=false', '-no-color', '-lock-timeout=300s'];
   const repairs: Step[] = [];
@@ -131,7 +130,8 @@ export function applySteps(
     },
   };
   // Side by side where that is safe: new VMs on different nodes. Changes restart VMs, and both servers at once are no cluster.
-  const restarts = changes?.some(({ action }) => action === 'update' || action === 'replace') ?? state.length > 0;
+  const restarts =
+    changes?.some(({ action }) => action === 'update' || action === 'replace') ?? state.length + repairs.length > 0;
   const parallelism = restarts ? 1 : lab.config.proxmox.nodes.length;
   const apply: Step = {
     ...terraform(

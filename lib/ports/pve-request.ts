@@ -28,11 +28,17 @@ const CONNECT = 5;
 const NOT_SENT =
   /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT|ERR_TLS_\w+|ERR_SSL_\w+|SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_\w+|CERT_\w+|HOMELAB_FINGERPRINT)$/;
 
-/** Connections to one node, which are trusted by its pin only. */
-export async function connect(pin: Pin): Promise<Agent> {
+/**
+ * Connections to one node, which are trusted by its pin only.
+ * @param reuse whether a connection may serve several requests. Not for changes: the server may close an idle
+ *   one at the moment of sending, and then nobody knows whether the request arrived.
+ */
+export async function connect(pin: Pin, reuse: boolean): Promise<Agent> {
   const undici = await import('undici');
-  if (pin.fingerprint === undefined) return new undici.Agent({ connect: { ca: pin.ca, timeout: CONNECT * 1000 } });
-  return new undici.Agent({ connect: byFingerprint(undici.buildConnector, pin.fingerprint) });
+  const options = { pipelining: reuse ? 1 : 0 };
+  if (pin.fingerprint === undefined)
+    return new undici.Agent({ ...options, connect: { ca: pin.ca, timeout: CONNECT * 1000 } });
+  return new undici.Agent({ ...options, connect: byFingerprint(undici.buildConnector, pin.fingerprint) });
 }
 
 /**

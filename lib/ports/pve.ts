@@ -35,12 +35,13 @@ export function connectPve(context: PortContext): Pve {
     return { id: token_id, secret };
   };
 
-  const agentOf = (node: ProxmoxNode): Promise<Agent> => {
-    const known = agents.get(node.name);
+  const agentOf = (node: ProxmoxNode, reuse: boolean): Promise<Agent> => {
+    const key = `${node.name} ${reuse}`;
+    const known = agents.get(key);
     if (known) return known;
     const ca = ca_file === undefined ? undefined : readCa(resolve(paths.root, ca_file));
-    const agent = connect(node.fingerprint === undefined ? { ca } : { fingerprint: node.fingerprint });
-    agents.set(node.name, agent);
+    const agent = connect(node.fingerprint === undefined ? { ca } : { fingerprint: node.fingerprint }, reuse);
+    agents.set(key, agent);
     return agent;
   };
 
@@ -51,7 +52,7 @@ export function connectPve(context: PortContext): Pve {
     } catch (error) {
       return { ok: false, status: 0, message: messageOf(error), sent: 'no' };
     }
-    const answer = await send(request, at, token(), await agentOf(node));
+    const answer = await send(request, at, token(), await agentOf(node, request.method === 'GET'));
     return answer.ok || answer.status !== 0
       ? answer
       : { ...answer, message: `${node.name} (${node.address}:${port}): ${answer.message}` };

@@ -1,18 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { type ConnectConfig, OpenSSHAgent, type ParsedKey, utils } from 'ssh2';
+import ssh2, { type ConnectConfig, type IdentityCallback, type ParsedKey } from 'ssh2';
 import { UsageError } from '../errors.ts';
-import { addressOf, type Lab } from '../lab-context.ts';
+import type { Lab } from '../lab-context.ts';
 import { expandPath } from '../paths.ts';
-
-/** Who logs in where: the user and the address of a host of homelab.yaml. @throws Error for a host without SSH */
-export function loginOf(lab: Lab, host: string): { user: string; address: string } {
-  const { k3s, proxmox, nas, ssh, template } = lab.config;
-  const address = addressOf(lab, host);
-  if (k3s.nodes.some(({ name }) => name === host)) return { user: template.user, address };
-  if (proxmox.nodes.some(({ name }) => name === host)) return { user: ssh.proxmox_user, address };
-  if (nas.some(({ name, kind }) => name === host && kind === 'linux')) return { user: 'root', address };
-  throw new Error(`${host} is not reached by SSH`);
-}
 
 /**
  * The one key that is offered: the file of ssh.key, or the agent's. An agent offers only the key whose public
@@ -24,7 +14,7 @@ export function identity(lab: Lab, agentSocket: string | undefined): Pick<Connec
   const file = expandPath(key, lab.paths.root);
   if (existsSync(file)) {
     const text = readFileSync(file);
-    const parsed = utils.parseKey(text);
+    const parsed = ssh2.utils.parseKey(text);
     if (!(parsed instanceof Error)) return { privateKey: text };
     const encrypted = /encrypted/i.test(parsed.message);
     if (!encrypted || !agentSocket)
@@ -35,11 +25,11 @@ export function identity(lab: Lab, agentSocket: string | undefined): Pick<Connec
     throw new UsageError(`ssh.key: ${file}: there is no such file, and no ssh-agent`, {
       fix: `ssh-keygen -t ed25519 -f ${key}, or name another key under ssh.key in homelab.yaml`,
     });
-  const wanted = existsSync(`${file}.pub`) ? utils.parseKey(readFileSync(`${file}.pub`)) : undefined;
+  const wanted = existsSync(`${file}.pub`) ? ssh2.utils.parseKey(readFileSync(`${file}.pub`)) : undefined;
   return { agent: new OneKeyAgent(agentSocket ?? '', wanted instanceof Error ? undefined : wanted) };
 }
 
-class OneKeyAgent extends OpenSSHAgent {
+class OneKeyAgent extends ssh2.OpenSSHAgent {
   readonly #wanted: ParsedKey | undefined;
 
   constructor(socket: string, wanted: ParsedKey | undefined) {
@@ -47,10 +37,10 @@ class OneKeyAgent extends OpenSSHAgent {
     this.#wanted = wanted;
   }
 
-  override getIdentities(done: (error: Error | undefined, keys?: ParsedKey[]) => void): void {
+  override getIdentities(done: IdentityCallback<ParsedKey>): void {
     super.getIdentities((error, keys) => {
       const blob = this.#wanted?.getPublicSSH();
-      done(error, blob ? keys?.filter((key) => key.getPublicSSH().equals(blob)) : keys);
+      done(error, blob ? keys?.filter((key) => 'getPublicSSH' in key && key.getPublicSSH().equals(blob)) : keys);
     });
   }
 }

@@ -48,7 +48,9 @@ export function statusReport(backup: Backup, seen: SeenBackup): Report {
   });
   const lines = servers.map((one) => {
     const verdict = one.stale ? 'STALE' : 'fresh';
-    const what = one.newest_proven ? `${one.newest_proven} is proven, ${one.age_hours} h old` : 'there is no proven set';
+    const what = one.newest_proven
+      ? `${one.newest_proven} is proven, ${one.age_hours} h old`
+      : 'there is no proven set';
     return `${one.server}: ${verdict}: ${what} (at most ${one.max_age_hours} h); ${one.sets} sets, ${one.not_proven} of them not proven`;
   });
   return { text: lines.join('\n'), data: servers, exit: servers.some(({ stale }) => stale) ? STALE : undefined };

@@ -27,7 +27,7 @@ function escaped(path: string): string {
 
 /** Who is served now, from `exportfs -s`: a line a client, "PATH  CLIENT(options)". */
 export function activeExports(output: string): { path: string; client: string }[] {
-  return [...output.matchAll(/^(\S+)\s+([^\s(]+)\(/gm)].map(([, path = '', client = '']) => ({
+  return [...output.matchAll(/^(\S+)\s+([^\s(]+)/gm)].map(([, path = '', client = '']) => ({
     path: path.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8))),
     client,
   }));

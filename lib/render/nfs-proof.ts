@@ -31,11 +31,14 @@ leave() {
 mkdir -m 0700 "$dir" || exit ${CODES.mkdir}
 trap leave EXIT
 trap 'exit 129' HUP INT TERM
+mounted=1 # before it is: a signal may come while it mounts
 timeout 30 mount -t nfs -o "$options" "$source" "$dir"
 code=$?
-if [ "$code" -eq 124 ]; then echo 'mount: no answer within 30 s' >&2; fi
-if [ "$code" -ne 0 ]; then exit ${CODES.mount}; fi
-mounted=1
+if [ "$code" -ne 0 ]; then
+  mounted=
+  if [ "$code" -eq 124 ]; then echo 'mount: no answer within 30 s' >&2; fi
+  exit ${CODES.mount}
+fi
 case $errand in
   write)
     echo "$name" > "$dir/$name" || exit ${CODES.write}

@@ -18,7 +18,7 @@ export async function verifyNfs(lab: Lab, ports: Ports): Promise<Proof[]> {
 }
 
 /** A storage with an export behind it is that export, and in use on every node. */
-async function proveStorages({ config }: Lab, { pve }: Pick<Ports, 'pve'>): Promise<Proof[]> {
+export async function proveStorages({ config }: Lab, { pve }: Pick<Ports, 'pve'>): Promise<Proof[]> {
   const storages = config.proxmox.storages.filter((each) => each.export);
   if (storages.length === 0) return [];
   const all = await pve.get<PveStorage[]>('/storage');
@@ -38,7 +38,11 @@ async function proveStorages({ config }: Lab, { pve }: Pick<Ports, 'pve'>): Prom
         }),
       );
       const bad = idle.flat();
-      return { claim, ok: bad.length === 0, detail: bad.length === 0 ? 'active' : `not on ${bad.join(', ')}` };
+      return {
+        claim,
+        ok: bad.length === 0,
+        detail: bad.length === 0 ? `active on ${config.proxmox.nodes.length} nodes` : `not on ${bad.join(', ')}`,
+      };
     }),
   );
 }

@@ -3,8 +3,10 @@ import type { LabHost } from '../types.ts';
 import { Api } from './api/api.ts';
 import { ObjectStore } from './api/store.ts';
 import { fullName, shortHash, type Thing } from './api/thing.ts';
+import { certManagerWebhook } from './controllers/certificates.ts';
 import { controllers } from './controllers/index.ts';
 import { Loop } from './controllers/loop.ts';
+import { metallbWebhook } from './controllers/metallb.ts';
 import type { Faults } from './faults.ts';
 import type { ClusterOptions } from './index.ts';
 import type { K3sConfig } from './k3s/config.ts';
@@ -45,6 +47,9 @@ export class Cluster {
   /** Embedded etcd, which other servers can join; else SQLite. */
   readonly etcd: boolean;
   readonly disabled: ReadonlySet<string>;
+  /** Addresses of load balancers that are answered for, with the node that does. */
+  announced = new Map<string, { node: string; service: string }>();
+  metallbServes = false;
   /** A server is being taken in: etcd takes one at a time. */
   learner: string | undefined;
 
@@ -66,7 +71,8 @@ export class Cluster {
     this.store = new ObjectStore(() => this.loop.poke());
     this.api = new Api(this.store);
     this.api.serviceCidr = given.critical['service-cidr'] ?? this.api.serviceCidr;
-    this.dataPlane = new DataPlane(options.endpoints);
+    this.api.webhooks.push((object) => metallbWebhook(this, object), (object) => certManagerWebhook(this, object));
+    this.dataPlane = new DataPlane(this, options.endpoints);
     this.loop = new Loop(this, controllers);
   }
 

@@ -2,8 +2,13 @@ import { readFileSync } from 'node:fs';
 import type { LabCa } from '../ca.ts';
 import type { EndpointFile } from '../endpoint-file.ts';
 import type { LabHost, Program, Unit } from '../types.ts';
-import type { Faults } from './faults.ts';
-import type { Pace } from './pace.ts';
+import { type Faults, noFaults } from './faults.ts';
+import { K3sHosts } from './k3s/hosts.ts';
+import { k3sProgram, kubectlProgram } from './k3s/program.ts';
+import { k3sUnit } from './k3s/units.ts';
+import { defaultPace, type Pace } from './pace.ts';
+import { routeTo } from './route.ts';
+import { snapshotOf } from './snapshot.ts';
 
 /** A NAS, asked by the emulated csi-driver-nfs for a directory. `client` is the address of the node that mounts. */
 export type ProvisionNfs = (
@@ -55,6 +60,30 @@ export function installScriptPath(version: string): string {
 }
 
 /** An emulator of K3s as the scripts see it: units, `k3s kubectl`, the controllers whose outcome is proven, load balancers. */
-export async function startCluster(_options: ClusterOptions): Promise<LabCluster> {
-  throw new Error('not built yet');
+export async function startCluster(options: ClusterOptions): Promise<LabCluster> {
+  const faults = noFaults();
+  const hosts = new K3sHosts(options, { ...defaultPace, ...options.pace }, faults);
+  return {
+    programs: new Map([
+      ['k3s', k3sProgram(hosts)],
+      ['kubectl', kubectlProgram(hosts)],
+    ]),
+    units: new Map([
+      ['k3s', k3sUnit('server', hosts)],
+      ['k3s-agent', k3sUnit('agent', hosts)],
+    ]),
+    route: (from, address, port) => routeTo(hosts, from, address, port),
+    setBackend: (service, target) => {
+      if (target) hosts.backends.set(service, target);
+      else hosts.backends.delete(service);
+      for (const cluster of hosts.clusters) cluster.loop.poke();
+    },
+    announces: (address) => hosts.clusters.flatMap((cluster) => cluster.announced.get(address)?.node ?? [])[0],
+    snapshot: () => snapshotOf(hosts.clusters),
+    faults,
+    settle: async (ms = 10_000) => {
+      for (const cluster of hosts.clusters) await cluster.loop.settled(ms);
+    },
+    close: () => hosts.close(),
+  };
 }

@@ -15,6 +15,8 @@ export type Pace = {
   certificate: number;
   /** From a node's loss until its pods are replaced. */
   eviction: number;
+  /** Until what failed (a mount, a provisioning) is tried again. */
+  retry: number;
 };
 
 export const defaultPace: Pace = {
@@ -26,4 +28,5 @@ export const defaultPace: Pace = {
   webhook: 200,
   certificate: 50,
   eviction: 400,
+  retry: 500,
 };

@@ -1,17 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto';
-import {
-  appendFileSync,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { utils } from 'ssh2';
+import ssh2 from 'ssh2';
+import { clearMounts } from '../nas/mounts.ts';
+import { plainFolder } from '../plain-folder.ts';
 import type { World } from '../types.ts';
 import { neighbours } from './neighbours.ts';
 import { mapPath, rootOf, unmapper } from './paths.ts';
@@ -88,8 +80,15 @@ export async function startHost(wanted: HostSpec, world: World): Promise<Running
     },
   };
   neighbours(world).set(spec.address, running);
-  void bootUnits(running, world);
+  void boot(running, world);
   return running;
+}
+
+/** Mounts what fstab says, then starts what is enabled. */
+async function boot(host: RunningHost, world: World): Promise<void> {
+  clearMounts(host);
+  await world.programs.get('mount')?.({ host, argv: ['mount', '-a'], env: {}, cwd: '/', stdin: '', root: true });
+  await bootUnits(host, world);
 }
 
 /** What the installer and cloud-init leave behind. What is there already is kept: a reboot changes nothing but the boot id. */
@@ -103,7 +102,7 @@ function prepare(spec: HostSpec, home: string, root: string): void {
   };
   const key = join(root, 'etc/ssh/ssh_host_ed25519_key');
   if (!existsSync(key)) {
-    const pair = utils.generateKeyPairSync('ed25519', { comment: `root@${spec.name}` });
+    const pair = ssh2.utils.generateKeyPairSync('ed25519', { comment: `root@${spec.name}` });
     once('etc/ssh/ssh_host_ed25519_key', pair.private, 0o600);
     once('etc/ssh/ssh_host_ed25519_key.pub', `${pair.public}\n`);
   }
@@ -120,15 +119,4 @@ function prepare(spec: HostSpec, home: string, root: string): void {
   const password = join(spec.folder, 'sudo-password');
   rmSync(password, { force: true });
   if (spec.sudoPassword) writeFileSync(password, `${spec.sudoPassword}\n`, { mode: 0o600 });
-}
-
-/** The folder by a name that stands in shell text without quotes: a link in the temporary folder, if need be. */
-function plainFolder(folder: string): string {
-  mkdirSync(folder, { recursive: true });
-  const real = realpathSync(folder);
-  if (/^[\w@%+:,./-]+$/.test(real) && real.length < 200) return real;
-  const link = join(realpathSync(tmpdir()), `lab-${createHash('sha256').update(real).digest('hex').slice(0, 12)}`);
-  rmSync(link, { force: true });
-  symlinkSync(real, link);
-  return link;
 }

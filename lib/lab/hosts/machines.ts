@@ -55,27 +55,29 @@ export class LabMachines implements Machines {
       hostKey: host.hostKey,
       readFile: async (path) => host.readFile(path),
       stop: async () => {
-        if (this.#running.get(spec.vmid) !== host) return;
-        this.#running.delete(spec.vmid);
-        if (!this.#holder(host.address)) endpoints.set(`${host.address}:22`, null);
-        await host.stop();
+        if (this.#running.get(spec.vmid) === host) await this.stop(spec.vmid);
       },
     };
   }
 
+  /** Powers a machine off; its folder stays. One that does not run is fine. */
+  async stop(vmid: number): Promise<void> {
+    const host = this.#running.get(vmid);
+    if (!host) return;
+    this.#running.delete(vmid);
+    const other = [...this.#running.values()].find(({ address }) => address === host.address);
+    this.#options.endpoints.set(`${host.address}:22`, other ? `127.0.0.1:${other.port}` : null);
+    await host.stop();
+  }
+
   async destroy(vmid: number): Promise<void> {
+    await this.stop(vmid);
     rmSync(this.#folderOf(vmid), { recursive: true, force: true });
   }
 
   /** Stops all machines; their folders stay. */
   async close(): Promise<void> {
-    await Promise.all([...this.#running.values()].map((host) => host.stop()));
-    this.#running.clear();
-  }
-
-  /** Who else answers at an address: two machines with one address are a mistake that a lab can make. */
-  #holder(address: string): RunningHost | undefined {
-    return [...this.#running.values()].find((host) => host.address === address);
+    await Promise.all([...this.#running.keys()].map((vmid) => this.stop(vmid)));
   }
 
   #folderOf(vmid: number): string {

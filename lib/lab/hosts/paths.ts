@@ -4,6 +4,7 @@ import { posix } from 'node:path';
 export type PathMap = {
   /** The host's folder; its `root` stands for `/`. */
   folder: string;
+  /** Exports whose folders may show in output, where programs resolve links. */
   mounts: readonly { point: string; folder: string }[];
 };
 
@@ -20,22 +21,23 @@ export function rootOf({ folder }: Pick<PathMap, 'folder'>): string {
   return `${folder}/root`;
 }
 
+/** What the emulator itself needs: bin (on PATH), run (programs by their path), calls (a folder for each session). */
+export function standInsOf({ folder }: Pick<PathMap, 'folder'>): string {
+  return `${folder}/stand-ins`;
+}
+
 /**
- * Where a host's absolute path lies on this machine. Never outside of the host's root, or of an export that
- * is mounted there; paths that were mapped before stay as they are.
+ * Where a host's absolute path lies on this machine: in the host's root, where mounted exports are links. Paths
+ * that were mapped before stay as they are.
  */
 export function mapPath(path: string, map: PathMap): string {
   const root = rootOf(map);
   const plain = posix.normalize(path);
   if (SHARED.has(plain) || plain.startsWith('/dev/fd/')) return path;
-  const inside = [root, `${map.folder}/bin`, `${map.folder}/run`, `${map.folder}/calls`];
-  for (const folder of [...inside, ...map.mounts.map((mount) => mount.folder)])
+  for (const folder of [root, standInsOf(map), ...map.mounts.map((mount) => mount.folder)])
     if (plain === folder || plain.startsWith(`${folder}/`)) return path;
   const normal = path.split('/').includes('..') ? plain : path;
-  const mount = [...map.mounts]
-    .sort((a, b) => b.point.length - a.point.length)
-    .find(({ point }) => plain === point || plain.startsWith(`${point}/`));
-  return mount ? mount.folder + plain.slice(mount.point.length) : root + (normal === '/' ? '/' : normal);
+  return root + normal;
 }
 
 /**
@@ -73,9 +75,9 @@ function climbsOut(path: string, cwd: string): boolean {
 export function unmapper(map: PathMap): (text: string) => string {
   const replacements: [string, string][] = [
     ...map.mounts.map(({ folder, point }): [string, string] => [folder, point]),
-    [`${map.folder}/run`, ''],
-    [`${map.folder}/bin`, '/usr/bin'],
-    [`${map.folder}/calls`, '/tmp'],
+    [`${standInsOf(map)}/run`, ''],
+    [`${standInsOf(map)}/bin`, '/usr/bin'],
+    [`${standInsOf(map)}/calls`, '/tmp'],
     [rootOf(map), ''],
   ];
   return (text) => {
@@ -88,7 +90,8 @@ export function unmapper(map: PathMap): (text: string) => string {
   };
 }
 
-/** The longest text that `unmapper` may have to see in one piece. */
-export function longestMapped(map: PathMap): number {
-  return Math.max(map.folder.length + 16, ...map.mounts.map(({ folder }) => folder.length)) + 1;
+/** The folders of this machine that `unmapper` looks for. */
+export function mappedFolders(map: PathMap): string[] {
+  const own = ['run', 'bin', 'calls'].map((name) => `${standInsOf(map)}/${name}`);
+  return [...map.mounts.map(({ folder }) => folder), ...own, rootOf(map)];
 }

@@ -103,6 +103,8 @@ export class Session {
       new Promise((done) => {
         const through = from.pipe(unmapStream(unmap, longestMapped(this.#map)));
         through.on('end', done);
+        // Nobody listens any more: what still comes is thrown away.
+        streams.stdout.once('close', () => through.unpipe(to).resume());
         through.pipe(to, { end: false });
       });
     const output = Promise.all([pipeBack(stdout, streams.stdout), pipeBack(stderr, streams.stderr)]);
@@ -230,10 +232,14 @@ export class Session {
   }
 }
 
-async function collect(stream: Readable): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of stream) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks);
+/** All that comes; the stream stays open, for it is the channel of the answer too (`for await` would destroy it). */
+function collect(stream: Readable): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+    stream.on('end', () => resolve(Buffer.concat(chunks)));
+    stream.on('error', reject);
+  });
 }
 
 function split(text: string): string[] {

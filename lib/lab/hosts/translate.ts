@@ -3,8 +3,8 @@
  * translated before a real shell runs it:
  *
  * - A command line of plain and single-quoted words (what lib/quote.ts makes) is an argv. Each word that is an
- *   absolute path, or has one after `KEY=`, `--flag=`, `-f` or `@`, is mapped into the host's root folder, or into
- *   the export that is mounted there. All other words go to the shell exactly as they were sent.
+ *   absolute path, or has one after `KEY=`, `--flag=`, `-f` or `@`, is mapped into the host's root folder, in which
+ *   a mounted export is a link. All other words go to the shell exactly as they were sent.
  * - The text of `sh -c TEXT`, the script of `sh FILE` (a copy) and of `sh` and `sh -s` (stdin, collected first)
  *   have their absolute paths rewritten by a tokeniser (rewrite.ts), as has a line that is no plain argv.
  * - A program that is called by an absolute path is a stand-in, a tool of this machine that is in TOOLS, or a
@@ -19,7 +19,7 @@
 import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { quote } from '../../quote.ts';
-import { mapPath, mapWord, type PathMap, Refused } from './paths.ts';
+import { mapPath, mapWord, type PathMap, Refused, standInsOf } from './paths.ts';
 import { rewriteText, type TextMap } from './rewrite.ts';
 import { splitWords, type Word } from './words.ts';
 
@@ -58,13 +58,16 @@ export function translateWords(words: readonly Word[], context: TranslateContext
     const value = mapWord(word.value, context, context.cwd);
     return value === word.value ? word.raw : quote(value);
   };
+  const called = ({ raw, value }: Word): string => (value.includes('/') ? quote(commandPath(value, context)) : raw);
   const program = words[at];
   if (!program) return { line: words.map(mapped).join(' ') };
-  const before = words.slice(0, at).map(mapped);
+  const before = words.slice(0, at).map((word) => (isSystemProgram(word.value) ? called(word) : mapped(word)));
   const rest = words.slice(at + 1);
   if (!SHELLS.has(basename(program.value))) {
-    const called = program.value.includes('/') ? quote(commandPath(program.value, context)) : program.raw;
-    return { line: [...before, called, ...rest.map(mapped)].join(' ') };
+    const walks = basename(program.value) === 'find' || basename(program.value) === 'du';
+    const isMount = ({ value }: Word): boolean => context.mounts.some(({ point }) => point === value);
+    const args = rest.map((word) => (walks && isMount(word) ? `${mapped(word)}/` : mapped(word)));
+    return { line: [...before, called(program), ...args].join(' ') };
   }
   const shell = realShell(basename(program.value));
   const { options, kind, operands } = shellCall(rest);
@@ -99,11 +102,15 @@ function commandPath(path: string, context: TranslateContext): string {
   const folder = path.slice(0, path.lastIndexOf('/'));
   const name = basename(path);
   if (SYSTEM_FOLDERS.has(folder)) {
-    const standIn = `${context.folder}/bin/${name}`;
+    const standIn = `${standInsOf(context)}/bin/${name}`;
     if (existsSync(standIn)) return standIn;
   }
   const there = mapPath(path, context);
   return path.endsWith('/') ? there : context.runner(path);
+}
+
+function isSystemProgram(word: string): boolean {
+  return SYSTEM_FOLDERS.has(word.slice(0, Math.max(0, word.lastIndexOf('/'))));
 }
 
 /** The place of the program in an argv, behind sudo, env and their like. */
@@ -146,8 +153,8 @@ function shellCall(words: readonly Word[]): ShellCall {
   let i = 0;
   for (; i < words.length; i += 1) {
     const word = words[i];
-    if (!word || !/^[-+]./.test(word.value)) break;
-    if (word.value === '--') {
+    if (!word || !/^[-+]/.test(word.value)) break;
+    if (word.value === '-' || word.value === '--') {
       i += 1;
       break;
     }

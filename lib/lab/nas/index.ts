@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import type { Config } from '../../config/schema.ts';
 import type { EndpointFile } from '../endpoint-file.ts';
+import { plainFolder } from '../plain-folder.ts';
 import { clientsIn } from './clients.ts';
 
 export type NasFaults = {
@@ -58,8 +59,7 @@ export async function startNas(
   const folders = new Map<string, string>();
   for (const nas of config.nas)
     for (const { name, path, clients: words } of nas.exports) {
-      const place = join(folder, nas.name, name);
-      mkdirSync(place, { recursive: true });
+      const place = plainFolder(join(folder, nas.name, name));
       folders.set(`${nas.name}:${path}`, place);
       clients.set(`${nas.name}:${path}`, clientsIn(config, words, addressOf));
       for (const server of [nas.address, nas.name]) endpoints.mount(`${server}:${path}`, place);

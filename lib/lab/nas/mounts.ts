@@ -1,5 +1,6 @@
-import { existsSync, lstatSync, mkdirSync, readdirSync, readlinkSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { stored } from '../hosts/programs/common.ts';
 import type { HostMount, RunningHost } from '../hosts/spec.ts';
 
 /**
@@ -12,31 +13,34 @@ export function mountFolder(host: RunningHost, mount: HostMount): void {
   else rmSync(point, { recursive: true });
   symlinkSync(mount.folder, point);
   host.mounts.push(mount);
+  remember(host);
 }
 
 export function unmountFolder(host: RunningHost, mount: HostMount): void {
-  const point = join(host.root, mount.point);
-  const covered = coveredBy(host, mount.point);
-  rmSync(point, { force: true });
+  uncover(host, mount.point);
+  host.mounts.splice(host.mounts.indexOf(mount), 1);
+  remember(host);
+}
+
+/** After a boot nothing is mounted, whatever was before. */
+export function clearMounts(host: RunningHost): void {
+  for (const point of stored<string[]>(host, 'mounts', []).value.reverse()) uncover(host, point);
+  remember(host);
+}
+
+function uncover(host: RunningHost, mountPoint: string): void {
+  const point = join(host.root, mountPoint);
+  if (!lstatSync(point, { throwIfNoEntry: false })?.isSymbolicLink()) return;
+  rmSync(point);
+  const covered = coveredBy(host, mountPoint);
   if (existsSync(covered)) renameSync(covered, point);
   else mkdirSync(point);
-  host.mounts.splice(host.mounts.indexOf(mount), 1);
 }
 
-/** A host that was cut off without an umount has a link where its mount point was: made a folder again, as after a boot. */
-export function clearMountPoint(host: RunningHost, point: string): void {
-  const file = join(host.root, point);
-  const link = lstatSync(file, { throwIfNoEntry: false })?.isSymbolicLink() ?? false;
-  if (!link || host.mounts.some((mount) => mount.point === point) || readlinkSync(file).startsWith(`${host.root}/`))
-    return;
-  unlinkPoint(host, point, file);
-}
-
-function unlinkPoint(host: RunningHost, point: string, file: string): void {
-  const covered = coveredBy(host, point);
-  rmSync(file);
-  if (existsSync(covered)) renameSync(covered, file);
-  else mkdirSync(file);
+function remember(host: RunningHost): void {
+  const points = stored<string[]>(host, 'mounts', []);
+  points.value = host.mounts.map(({ point }) => point);
+  points.save();
 }
 
 function coveredBy(host: RunningHost, point: string): string {

@@ -5,7 +5,7 @@ import { installed } from '../hosts/programs/packages.ts';
 import { mountRows } from '../hosts/programs/storage.ts';
 import type { Program, ProgramCall, ProgramResult } from '../types.ts';
 import type { LabNas } from './index.ts';
-import { clearMountPoint, mountFolder, unmountFolder } from './mounts.ts';
+import { mountFolder, unmountFolder } from './mounts.ts';
 
 /** mount, umount, showmount and exportfs, which ask the lab's NAS. */
 export function mountPrograms(nas: LabNas | undefined): [string, Program][] {
@@ -52,7 +52,6 @@ function mountOne(call: ProgramCall, wanted: Wanted, nas: LabNas | undefined): P
       32,
       `mount: ${point}: bad option; for several filesystems (e.g. nfs, cifs) you might need a /sbin/mount.<type> helper program.`,
     );
-  clearMountPoint(host, point);
   const folder = join(host.root, point);
   if (!existsSync(folder)) return fail(32, `mount.nfs: mount point ${point} does not exist`);
   if (!statSync(folder).isDirectory()) return fail(32, `mount.nfs: mount point ${point} is not a directory`);

@@ -17,15 +17,13 @@ export const agentRoutes: Route[] = [
     method: 'GET',
     path: '/nodes/{node}/qemu/{vmid}/agent/file-read',
     needs: agentNeeds('VM.GuestAgent.FileRead'),
-    spec: { file: 'string!' },
+    spec: { file: 'string!', count: 'integer', decode: 'boolean', offset: 'integer' },
     handle: async (call) => {
       const { guest } = guestOf(call);
       const file = call.params.need('file');
       const content = (await guest.readFile(file)) ?? (file === HOST_KEY ? `${guest.hostKey}\n` : undefined);
       if (content === undefined)
-        throw died(
-          `can't open file: Agent error: failed to open file '${file}' (mode: 'r'): No such file or directory`,
-        );
+        throw died(`Agent error: failed to open file '${file}' (mode: 'r'): No such file or directory`);
       return { content };
     },
   },

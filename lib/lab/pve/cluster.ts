@@ -12,6 +12,7 @@ import { Volumes } from './volumes.ts';
 export class Cluster {
   readonly nodes: readonly NodeSpec[];
   readonly bridge: string;
+  readonly isoSizes: boolean;
   readonly pools: Map<string, Set<number>>;
   readonly vms = new Map<number, Vm>();
   readonly faults = new Faults();
@@ -29,6 +30,7 @@ export class Cluster {
   constructor(options: PveOptions) {
     this.nodes = options.nodes;
     this.bridge = options.bridge;
+    this.isoSizes = options.isoSizes ?? options.user === undefined;
     this.pools = new Map((options.pools ?? []).map((pool) => [pool, new Set()]));
     this.volumes = new Volumes(options.storages, (storage, node) => this.faults.isFull(storage, node));
     this.access = new Access(options.token, options.bridge, options.user);
@@ -154,6 +156,7 @@ export class Cluster {
         config: withoutVolatile(vm.config),
       })),
       volumes: this.volumes.all().map((volume) => ({ ...volume })),
+      storages: this.volumes.storages().map((storage) => ({ ...storage })),
       locks: vms.flatMap((vm) => {
         const lock = this.lockOf(vm);
         return lock ? [{ vmid: vm.vmid, lock }] : [];

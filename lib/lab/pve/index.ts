@@ -1,6 +1,6 @@
 import { Cluster } from './cluster.ts';
 import type { Faults } from './faults.ts';
-import { printDrive, printSize } from './properties.ts';
+import { printDrive, printSize, storageOf } from './properties.ts';
 import { portOf, type Seen, serveNode } from './server.ts';
 import type { PveOptions, Snapshot } from './types.ts';
 
@@ -23,6 +23,8 @@ export type LabPve = {
   readonly problems: readonly string[];
   /** Puts a finished template there, for tests that do not build one. */
   addTemplate(template: TemplateSpec): void;
+  /** Puts an ISO there, as if it had been uploaded. */
+  addIso(iso: { node: string; volid: string; bytes?: number }): void;
   /** Ends servers, timers and guests' starts; guests that run are the machines' own. */
   close(): Promise<void>;
 };
@@ -45,6 +47,10 @@ export async function startPve(options: PveOptions): Promise<LabPve> {
     problems: cluster.problems,
     snapshot: () => cluster.snapshot(),
     addTemplate: (template) => addTemplate(cluster, template),
+    addIso: ({ node, volid, bytes = 3 * 2 ** 30 }) => {
+      const storage = storageOf(volid) ?? '';
+      cluster.volumes.add({ volid, storage, node, content: 'iso', format: 'iso', bytes });
+    },
     portOf: (node) => {
       const port = ports.get(node);
       if (port === undefined) throw new Error(`no Proxmox node ${node}`);

@@ -36,7 +36,7 @@ export function vmNeeds(...have: string[]): Need[] {
 
 export type Found = { route: Route; path: Record<string, string> };
 
-/** Routes by method and number of parts, so that a look-up compares few. */
+/** The route of a method and path. */
 export class Router {
   readonly #routes: { route: Route; parts: string[] }[];
 
@@ -48,10 +48,12 @@ export class Router {
   find(method: string, path: string): Found {
     const given = split(path);
     for (const { route, parts } of this.#routes) {
-      if (route.method !== method || parts.length !== given.length) continue;
+      const rest = route.path.endsWith('{volume}');
+      if (route.method !== method || (rest ? given.length < parts.length : given.length !== parts.length)) continue;
       const values: Record<string, string> = {};
       const matches = parts.every((part, i) => {
-        const own = given[i] ?? '';
+        // A volume's name has slashes, which clients escape or not.
+        const own = (rest && i === parts.length - 1 ? given.slice(i).join('/') : given[i]) ?? '';
         const name = /^\{(\w+)\}$/.exec(part)?.[1];
         if (name) values[name] = decodeURIComponent(own);
         return name !== undefined || part === own;

@@ -11,6 +11,7 @@ import { PveError } from './errors.ts';
 import { nodeRoutes } from './node-routes.ts';
 import { verify } from './params.ts';
 import { dispatch, Router } from './router.ts';
+import { storageConfigRoutes } from './storage-config.ts';
 import { storageRoutes } from './storage-routes.ts';
 import type { NodeSpec } from './types.ts';
 import { vmRoutes } from './vm-routes.ts';
@@ -22,7 +23,7 @@ const PREFIX = '/api2/json';
 /** Exactly this: npm proxmox-api takes no other. */
 const JSON_TYPE = 'application/json;charset=UTF-8';
 
-const router = new Router([...clusterRoutes, ...nodeRoutes, ...storageRoutes, ...vmRoutes]);
+const router = new Router([...clusterRoutes, ...nodeRoutes, ...storageConfigRoutes, ...storageRoutes, ...vmRoutes]);
 
 /** One node's pveproxy, on a loopback port of its own. */
 export async function serveNode(

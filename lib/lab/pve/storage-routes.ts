@@ -1,5 +1,6 @@
 import type { Cluster } from './cluster.ts';
 import { badParameters, died } from './errors.ts';
+import { parseSize } from './properties.ts';
 import type { Call, Need, Route } from './router.ts';
 import type { Volume } from './volumes.ts';
 
@@ -9,19 +10,6 @@ const DOWNLOAD_BYTES = 3 * 2 ** 30;
 const DIGITS: Record<string, number> = { md5: 32, sha1: 40, sha224: 56, sha256: 64, sha384: 96, sha512: 128 };
 
 export const storageRoutes: Route[] = [
-  {
-    method: 'GET',
-    path: '/storage',
-    spec: { type: 'string' },
-    handle: ({ cluster, who }) =>
-      visible(cluster, who).map(({ name, content, shared, ...rest }) => ({
-        storage: name,
-        type: cluster.volumes.typeOf({ name, content, shared, ...rest }),
-        content: content.join(','),
-        shared: shared ? 1 : 0,
-        digest: '0000000000000000000000000000000000000000',
-      })),
-  },
   {
     method: 'GET',
     path: '/nodes/{node}/storage',
@@ -51,6 +39,31 @@ export const storageRoutes: Route[] = [
         .filter(({ content }) => content === (params.text('content') ?? content))
         .filter(({ vmid }) => params.integer('vmid') === undefined || vmid === params.integer('vmid'))
         .map((volume) => ({ volid: volume.volid, content: volume.content, ...shown(volume) }));
+    },
+  },
+  {
+    method: 'POST',
+    path: '/nodes/{node}/storage/{storage}/content',
+    needs: [{ at: '/storage/{storage}', have: ['Datastore.AllocateSpace'] }],
+    spec: { filename: 'string!', size: 'disk-size!', vmid: 'vmid!', format: 'string' },
+    handle: ({ cluster, path, params }) => {
+      const [storage = '', node = ''] = [path.storage, path.node];
+      const size = params.need('size');
+      // A number alone is in KiB.
+      const bytes = parseSize(size) ?? 0;
+      const volume = cluster.volumes.allocate(
+        storage,
+        node,
+        params.integer('vmid') ?? 0,
+        /\d$/.test(size) ? bytes * 1024 : bytes,
+      );
+      const wanted = `${storage}:${params.need('filename')}`;
+      if (volume.volid !== wanted && cluster.volumes.find(wanted, node)) {
+        cluster.volumes.free(volume);
+        throw died(`disk image '${wanted}' already exists`);
+      }
+      volume.volid = wanted;
+      return wanted;
     },
   },
   {
@@ -146,7 +159,7 @@ export const storageRoutes: Route[] = [
   },
 ];
 
-function visible(cluster: Cluster, who: Call['who']) {
+export function visible(cluster: Cluster, who: Call['who']) {
   return cluster.volumes
     .storages()
     .filter(({ name }) =>

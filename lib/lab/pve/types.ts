@@ -10,6 +10,11 @@ export type PveOptions = {
   token: TokenSpec;
   /** Who may log in with a password (Debian's Packer knows no tokens); has all privileges, like root@pam. */
   user?: { id: string; password: string };
+  /**
+   * Whether the size of an attached ISO is written into the configuration, as Proxmox does since version 7. Packer 1.6
+   * cannot eject such a one. Default: no when there is a `user`, whom only that Packer needs.
+   */
+  isoSizes?: boolean;
   pools?: string[];
   ca: LabCa;
   machines: Machines;
@@ -32,6 +37,10 @@ export type StorageSpec = {
   /** Default: nfs when shared, zfspool for disks, dir for the rest. */
   type?: string;
   bytes?: number;
+  /** Of an NFS export. */
+  server?: string;
+  export?: string;
+  options?: string;
 };
 
 export type TokenSpec = {
@@ -94,5 +103,6 @@ export type Vm = {
 export type Snapshot = {
   vms: { vmid: number; node: string; status: string; pool?: string; config: VmConfig }[];
   volumes: Volume[];
+  storages: StorageSpec[];
   locks: { vmid: number; lock: string }[];
 };

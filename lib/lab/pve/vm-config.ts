@@ -161,7 +161,7 @@ function namesToDelete({ params }: Call): string[] {
 function checkNet({ cluster, who }: Call, name: string, value: string): void {
   const card = parseProperties(value);
   const models = ['virtio', 'e1000', 'e1000e', 'rtl8139', 'vmxnet3'];
-  if (!models.some((model) => card.has(model)) && !models.includes(card.get('model') ?? ''))
+  if (!models.some((model) => card.has(model)) && !models.includes(card.get('model') ?? card.get('') ?? ''))
     throw badParameters({
       [name]: `invalid format - format error\n${name}.model: property is missing and it is not optional\n`,
     });

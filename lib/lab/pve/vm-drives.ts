@@ -2,6 +2,7 @@ import { badParameters, died } from './errors.ts';
 import {
   isCdrom,
   isCloudInit,
+  isDrive,
   type Properties,
   parseDrive,
   parseSize,
@@ -53,8 +54,12 @@ export function attachDrive({ cluster }: Call, vm: Vm, slot: string, value: stri
   if (storage === undefined) throw died(`unable to parse drive options for '${slot}'`);
 
   if (/:cloudinit$/.test(file)) {
+    const other = Object.keys(vm.config).find(
+      (key) => key !== slot && isDrive(key) && isCloudInit(parseDrive(vm.config[key] ?? '')),
+    );
+    if (other) throw died(`${slot} - cloud-init drive is already attached at '${other}'`);
     const volume = cluster.volumes.allocate(storage, vm.node, vm.vmid, CLOUDINIT_BYTES, { cloudInit: true });
-    return printDrive(withFile(drive, volume.volid).set('media', 'cdrom').set('size', printSize(CLOUDINIT_BYTES)));
+    return printDrive(withFile(drive, volume.volid).set('media', 'cdrom'));
   }
   if (gib !== undefined) {
     const bytes =
@@ -66,6 +71,7 @@ export function attachDrive({ cluster }: Call, vm: Vm, slot: string, value: stri
   if (!volume) throw died(`volume '${file}' does not exist`);
   if (volume.vmid !== undefined && volume.vmid !== vm.vmid)
     throw died(`volume '${file}' is owned by VM ${volume.vmid}`);
+  if (volume.content === 'iso' && !cluster.isoSizes) return printDrive(drive);
   return printDrive(drive.set('size', printSize(volume.bytes)));
 }
 

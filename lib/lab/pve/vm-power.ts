@@ -100,7 +100,11 @@ async function bringUp(cluster: Cluster, vm: Vm, isSameRun: () => boolean): Prom
   if (!isSameRun()) return;
   const guest = await cluster.machines.boot(guestSpec(vm, disk.bytes));
   if (vm.running && isSameRun()) vm.running.guest = guest;
-  else await guest.stop();
+  else {
+    await guest.stop();
+    // Destroyed while it came up: the machine's disk was made after that.
+    if (cluster.vms.get(vm.vmid) !== vm) await cluster.machines.destroy(vm.vmid);
+  }
 }
 
 function checkDevices(cluster: Cluster, vm: Vm): void {

@@ -38,6 +38,22 @@ export class Volumes {
     return found;
   }
 
+  /** @throws PveError for a name that is taken */
+  define(spec: StorageSpec): void {
+    if (this.#storages.has(spec.name)) throw died(`create storage failed: storage ID '${spec.name}' already defined`);
+    this.#storages.set(spec.name, spec);
+  }
+
+  change(name: string, changes: Partial<StorageSpec>): void {
+    this.#storages.set(name, { ...this.storage(name), ...changes });
+  }
+
+  /** Only the definition goes; what lies on the storage stays there. */
+  undefine(name: string): void {
+    this.storage(name);
+    this.#storages.delete(name);
+  }
+
   typeOf({ type, shared, content }: StorageSpec): string {
     return type ?? (shared ? 'nfs' : content.includes('images') ? 'zfspool' : 'dir');
   }

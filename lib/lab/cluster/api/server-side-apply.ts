@@ -61,7 +61,8 @@ export function ownersAfterUpdate(before: Thing | undefined, after: Thing, owner
 function fieldsOf(object: Thing): Record<string, unknown> {
   const { apiVersion: _apiVersion, kind: _kind, status: _status, metadata, ...rest } = object;
   const { labels, annotations, ownerReferences, finalizers } = metadata;
-  return { ...rest, metadata: { labels, annotations, ownerReferences, finalizers } };
+  const owned = Object.entries({ labels, annotations, ownerReferences, finalizers }).filter(([, value]) => value !== undefined);
+  return owned.length > 0 ? { ...rest, metadata: Object.fromEntries(owned) } : rest;
 }
 
 function identity({ apiVersion, kind, metadata: { name, namespace } }: Thing): Thing {

@@ -5,7 +5,7 @@ import type { Thing } from './thing.ts';
 type Stored = { object: Thing; owners: Owners };
 
 /** Deleted only when a controller has tidied up behind them: until then they carry a deletionTimestamp. */
-const FINALIZED = ['Namespace', 'PersistentVolumeClaim', 'HelmChart'];
+const FINALIZED = ['Namespace', 'Node', 'PersistentVolumeClaim', 'HelmChart'];
 
 /**
  * The objects of one emulated cluster: versions, uids, generations, who owns which field. Objects are never

@@ -3,6 +3,9 @@ import type { Cluster } from '../cluster.ts';
 /** Looks at the objects and does the next thing. Writes nothing when there is nothing to do. */
 export type Controller = (cluster: Cluster) => void | Promise<void>;
 
+/** Milliseconds: what is due later is a retry, or a long wait. */
+const SOON = 250;
+
 /**
  * Runs the controllers, always in the same order, a tick after each change, until nothing changes any more.
  * What takes time (`due`) makes it look again by itself.
@@ -48,15 +51,21 @@ export class Loop {
     return false;
   }
 
+  /** `due(key, usual)` says no for the next `ms` milliseconds: a failure, to be tried again. */
+  postpone(key: string, ms: number, usual: number): void {
+    this.#since.set(key, performance.now() + ms - usual);
+    this.#wake(ms);
+  }
+
   /** Starts the time of `key` anew. */
   forget(key: string): void {
     this.#since.delete(key);
   }
 
-  /** Nothing is left to do. @throws what a controller threw, and Error after `ms` milliseconds */
+  /** Nothing is left to do soon; retries of what failed do not count. @throws what a controller threw, and Error after `ms` milliseconds */
   async settled(ms: number): Promise<void> {
     const end = performance.now() + ms;
-    while (this.#running || this.#timer) {
+    while (this.#running || (this.#timer && this.#at - performance.now() < SOON)) {
       if (this.#failure) throw this.#failure;
       if (performance.now() > end) throw new Error(`the cluster's controllers did not come to rest within ${ms} ms`);
       await new Promise((resolve) => setTimeout(resolve, 5));

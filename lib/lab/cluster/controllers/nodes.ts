@@ -6,6 +6,10 @@ export function nodes(cluster: Cluster): void {
   const { store } = cluster;
   for (const node of store.list('v1', 'Node')) {
     const { name } = node.metadata;
+    if (node.metadata.deletionTimestamp) {
+      forget(cluster, node);
+      continue;
+    }
     const kubelet = cluster.kubelets.get(name);
     const wanted = kubelet && !cluster.faults.notReady.includes(name);
     const state = textAt(node, 'status.conditions[Ready].status');
@@ -19,28 +23,17 @@ export function nodes(cluster: Cluster): void {
         setReady(cluster, node, 'Unknown', 'NodeStatusUnknown', 'Kubelet stopped posting node status.');
     }
   }
-  forgetDeleted(cluster);
 }
 
 function setReady(cluster: Cluster, node: Thing, status: ConditionStatus, reason: string, message: string): void {
   cluster.store.putStatus(node, { conditions: withCondition(node, 'Ready', status, reason, message) });
 }
 
-/** A deleted Node takes its password and its etcd member with it. */
-function forgetDeleted(cluster: Cluster): void {
-  const { store, members } = cluster;
-  const there = new Set(store.list('v1', 'Node').map((node) => node.metadata.name));
-  for (const secret of store.list('v1', 'Secret', 'kube-system')) {
-    const [, name] = /^(.+)\.node-password\.k3s$/.exec(secret.metadata.name) ?? [];
-    if (!name || there.has(name)) continue;
-    // A kubelet that has not registered yet keeps its own.
-    if (!cluster.loop.due(`unregistered ${secret.metadata.uid}`, cluster.pace.unitStart * 4)) continue;
-    store.purge(secret);
-  }
-  for (const name of [...members]) {
-    if (there.has(name) || !cluster.loop.due(`no node ${name}`, cluster.pace.unitStart * 4)) continue;
-    cluster.loop.forget(`no node ${name}`);
-    members.delete(name);
-  }
-  for (const name of there) cluster.loop.forget(`no node ${name}`);
+/** A deleted Node takes its password and its etcd member with it: only then may another machine join by its name. */
+function forget(cluster: Cluster, node: Thing): void {
+  const { name } = node.metadata;
+  const password = cluster.store.get('v1', 'Secret', `${name}.node-password.k3s`, 'kube-system');
+  if (password) cluster.store.purge(password);
+  cluster.members.delete(name);
+  cluster.store.purge(node);
 }

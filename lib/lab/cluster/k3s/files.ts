@@ -11,7 +11,7 @@ export const PASSWORD = '/etc/rancher/node/password';
 /** The K3s that install.sh put on a host; undefined when there is none. */
 export function installedVersion(host: LabHost): string | undefined {
   const marker = host.readFile('/usr/local/bin/k3s');
-  return marker === undefined ? undefined : /v\d+\.\d+\.\d+\S*/.exec(marker)?.[0];
+  return marker === undefined ? undefined : /v\d+\.\d+\.\d+[\w+-]*/.exec(marker)?.[0];
 }
 
 /** What a host's disk remembers of its cluster. */

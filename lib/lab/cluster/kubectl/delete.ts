@@ -56,8 +56,6 @@ function wanted(context: KubectlContext, parsed: Parsed): Target[] {
   if (flag(parsed, 'filename') !== undefined)
     return sources(context, parsed).flatMap(([source, text]) =>
       objects(text, source).flatMap((object) => {
-        const unknown = context.api.kindOf(object) === undefined;
-        if (unknown && isSet(parsed, 'ignore-not-found')) return [];
         const kind = mapped(context, object, source);
         const placed = inNamespace(kind, object, parsed);
         return [{ kind, name: placed.metadata.name, namespace: placed.metadata.namespace }];

@@ -51,14 +51,14 @@ export function option(options: ReadonlyMap<string, string>, ...names: string[])
 /** A JSON file of a host's own folder, outside of its root. */
 export function stored<T>(host: LabHost, name: string, empty: T): { value: T; save(): void } {
   const file = join(host.root, '..', `${name}.json`);
-  const value = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as T) : empty;
-  return {
-    value,
+  const found = {
+    value: existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as T) : empty,
     save: () => {
       mkdirSync(dirname(file), { recursive: true });
-      writeFileSync(file, JSON.stringify(value));
+      writeFileSync(file, JSON.stringify(found.value));
     },
   };
+  return found;
 }
 
 /** Rows as findmnt, lsblk and df print them: columns padded, a header unless `bare`. */

@@ -1,0 +1,63 @@
+import { same } from '../api/server-side-apply.ts';
+import { isOwnedBy, itemsAt, numberAt, ownerOf, recordAt, shortHash, type Thing, textAt, textsAt } from '../api/thing.ts';
+import type { Cluster } from '../cluster.ts';
+
+/** Jobs make one pod at a time until one succeeded, or too many failed. CronJobs only wait: no schedule passes in a rehearsal. */
+export function jobs(cluster: Cluster): void {
+  for (const job of cluster.store.list('batch/v1', 'Job')) {
+    const conditions = itemsAt(job, 'status.conditions');
+    const ended = conditions.find(({ type }) => type === 'Complete' || type === 'Failed');
+    if (ended) expire(cluster, job);
+    else if (!recordAt(job, 'spec').suspend) advance(cluster, job);
+  }
+}
+
+function advance(cluster: Cluster, job: Thing): void {
+  const pods = cluster.store.list('v1', 'Pod', job.metadata.namespace).filter((pod) => isOwnedBy(pod, job));
+  const succeeded = pods.filter((pod) => textAt(pod, 'status.phase') === 'Succeeded').length;
+  const failed = pods.filter((pod) => textAt(pod, 'status.phase') === 'Failed').length;
+  const active = pods.length - succeeded - failed;
+  const wanted = numberAt(job, 'spec.completions', 1);
+  const limit = numberAt(job, 'spec.backoffLimit', 6);
+  const startTime = textAt(job, 'status.startTime') || now();
+  const counts = { startTime, ...positive({ active, succeeded, failed }) };
+  const end = (type: string, reason: string, message: string): void => {
+    const condition = { type, status: 'True', reason, message, lastTransitionTime: now() };
+    const conditions = [...(type === 'Complete' ? [{ ...condition, type: 'SuccessCriteriaMet' }] : []), condition];
+    cluster.store.put({ ...job, status: { ...counts, conditions, ...(type === 'Complete' ? { completionTime: now() } : {}) } });
+  };
+  if (succeeded >= wanted) return end('Complete', 'CompletionsReached', 'Reached expected number of succeeded pods');
+  if (failed > limit) {
+    cluster.event(job, 'Warning', 'BackoffLimitExceeded', 'Job has reached the specified backoff limit');
+    return end('Failed', 'BackoffLimitExceeded', 'Job has reached the specified backoff limit');
+  }
+  if (!same(counts, job.status)) cluster.store.put({ ...job, status: counts });
+  if (active > 0) return;
+  const template = recordAt(job, 'spec.template');
+  const name = `${job.metadata.name}-${shortHash(`${job.metadata.uid}${pods.length}`)}`;
+  cluster.store.put({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: {
+      name,
+      namespace: job.metadata.namespace,
+      labels: { ...textsAt(template, 'metadata.labels'), 'job-name': job.metadata.name, 'batch.kubernetes.io/job-name': job.metadata.name },
+      ownerReferences: [ownerOf(job)],
+    },
+    spec: recordAt(template, 'spec'),
+    status: { phase: 'Pending' },
+  });
+}
+
+function expire(cluster: Cluster, job: Thing): void {
+  const ttl = recordAt(job, 'spec').ttlSecondsAfterFinished;
+  if (typeof ttl === 'number' && cluster.loop.due(`expire ${job.metadata.uid}`, ttl * 1000)) cluster.store.delete(job);
+}
+
+function positive(counts: Record<string, number>): Record<string, number> {
+  return Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0));
+}
+
+function now(): string {
+  return new Date().toISOString().replace(/\.\d+Z$/, 'Z');
+}

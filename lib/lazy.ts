@@ -1,0 +1,32 @@
+import type { Args, Script } from './main.ts';
+
+type Beats<Seen, A extends Args> = Pick<Script<Seen, A>, 'observe' | 'plan' | 'operations' | 'verify'>;
+type Loaders<Seen, A extends Args> = {
+  observe: () => Promise<Script<Seen, A>['observe']>;
+  plan: () => Promise<Script<Seen, A>['plan']>;
+  operations?: () => Promise<NonNullable<Script<Seen, A>['operations']>>;
+  verify?: () => Promise<NonNullable<Script<Seen, A>['verify']>>;
+};
+
+/**
+ * The beats of a script, each loaded when it is needed: `--help` and a wrong call answer at once.
+ * @example ...lazily({ observe: async () => (await import('../lib/observe/k3s.ts')).observeK3s, plan: … })
+ */
+export function lazily<Seen, A extends Args>(load: Loaders<Seen, A>): Beats<Seen, A> {
+  let later: Pick<Beats<Seen, A>, 'plan' | 'operations'> | undefined;
+  const loaded = (): NonNullable<typeof later> => {
+    if (!later) throw new Error('a plan needs what was observed');
+    return later;
+  };
+  return {
+    observe: async (...args) => {
+      // A plan is made of what was observed, so its planner is there before it is called.
+      const [observe, plan, operations] = await Promise.all([load.observe(), load.plan(), load.operations?.()]);
+      later = { plan, operations };
+      return observe(...args);
+    },
+    plan: (...args) => loaded().plan(...args),
+    operations: load.operations && ((...args) => loaded().operations?.(...args) ?? {}),
+    verify: load.verify && (async (...args) => (await load.verify!())(...args)),
+  };
+}

@@ -1,0 +1,86 @@
+import { createHmac } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import ssh2 from 'ssh2';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { fingerprint, knownKeys, learn, parseHostKey } from '../lib/ports/known-hosts.ts';
+
+const test = suite('known hosts');
+const folder = mkdtempSync(join(tmpdir(), 'known-hosts-'));
+test.after(() => rmSync(folder, { recursive: true }));
+
+const newKey = (): string => ssh2.utils.generateKeyPairSync('ed25519').public;
+const hashed = (name: string): string => {
+  const salt = Buffer.from('0123456789abcdefghij');
+  return `|1|${salt.toString('base64')}|${createHmac('sha1', salt).update(name).digest('base64')}`;
+};
+
+for (const [line, name, found] of [
+  ['10.20.11.80 ssh-ed25519 AAAA', '10.20.11.80', true],
+  ['10.20.11.80 ssh-ed25519 AAAA', '10.20.11.8', false],
+  ['k3s-cp-01,10.20.11.80 ssh-ed25519 AAAA comment here', '10.20.11.80', true],
+  ['10.20.11.* ssh-ed25519 AAAA', '10.20.11.80', true],
+  ['10.20.11.8? ssh-ed25519 AAAA', '10.20.11.80', true],
+  ['10.20.11.*,!10.20.11.80 ssh-ed25519 AAAA', '10.20.11.80', false],
+  ['*.home.arpa ssh-ed25519 AAAA', 'K3S-CP-01.home.arpa', true],
+  ['10x20.11.80 ssh-ed25519 AAAA', '10.20.11.80', false],
+  ['10.20.11.80 ssh-ed25519 AAAA', '10x20.11.80', false],
+  [`${hashed('10.20.11.80')} ssh-ed25519 AAAA`, '10.20.11.80', true],
+  [`${hashed('10.20.11.80')} ssh-ed25519 AAAA`, '10.20.11.81', false],
+  ['|1|broken ssh-ed25519 AAAA', '10.20.11.80', false],
+  ['# 10.20.11.80 ssh-ed25519 AAAA', '10.20.11.80', false],
+  ['10.20.11.80 ssh-ed25519', '10.20.11.80', false],
+  ['@cert-authority 10.20.11.80 ssh-ed25519 AAAA', '10.20.11.80', false],
+  ['@revoked 10.20.11.80 ssh-ed25519 AAAA', '10.20.11.80', true],
+] as const)
+  test(`${line} ${found ? 'is for' : 'is not for'} ${name}`, () =>
+    assert.is(knownKeys(`\n${line}\n`, [name], 'f').length, found ? 1 : 0));
+
+test('a revoked key is marked', () =>
+  assert.is(knownKeys('@revoked h ssh-ed25519 AAAA', ['h'], 'f')[0]?.revoked, true));
+
+test("a fingerprint is ssh-keygen's", () => {
+  const blob = 'AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl'; // GitHub's
+  assert.is(fingerprint({ type: 'ssh-ed25519', blob }), 'SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU');
+});
+
+for (const text of [
+  '',
+  'ssh-ed25519',
+  'ssh-ed25519 AAAA',
+  'ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl',
+])
+  test(`${JSON.stringify(text.slice(0, 20))} is not a host key`, () =>
+    assert.throws(() => parseHostKey(text), /not an SSH host key/));
+
+test("learning rotates exactly one host's entry, at mode 0600", async () => {
+  const file = join(folder, 'state', 'known_hosts');
+  const [a, b, c] = [newKey(), newKey(), newKey()].map(parseHostKey);
+  if (!a || !b || !c) throw new Error('no keys');
+  assert.is(await learn(file, '10.20.11.80', 'k3s-cp-01', a), true);
+  assert.is(await learn(file, '10.20.11.81', 'k3s-cp-02', b), true);
+  assert.is(await learn(file, '10.20.11.81', 'k3s-cp-02', b), false, 'the same key again changes nothing');
+  assert.is(await learn(file, '10.20.11.80', 'k3s-cp-01', c), true);
+  const text = readFileSync(file, 'utf8');
+  assert.equal(
+    knownKeys(text, ['10.20.11.80'], file).map(({ blob }) => blob),
+    [c.blob],
+  );
+  assert.equal(
+    knownKeys(text, ['10.20.11.81'], file).map(({ blob }) => blob),
+    [b.blob],
+  );
+  assert.is(statSync(file).mode & 0o777, 0o600);
+});
+
+test('lines that somebody added by hand stay', async () => {
+  const file = join(folder, 'by-hand');
+  const key = newKey();
+  writeFileSync(file, `# mine\nother.example ${key}\n`);
+  await learn(file, '10.20.11.80', 'k3s-cp-01', parseHostKey(newKey()));
+  assert.ok(readFileSync(file, 'utf8').startsWith(`# mine\nother.example ${key}\n`));
+});
+
+test.run();
