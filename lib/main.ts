@@ -115,7 +115,9 @@ export async function main(script: AnyScript | Family, argv: string[]): Promise<
         (one.arguments ?? []).map(({ name }, i) => [name.replaceAll(/[<>[\].]/g, ''), positional[i]]),
       );
       const { run } = await import('./run.ts');
-      exit = await run(one, { ...options, ...named } as Args, options as Flags, argv);
+      // Journals and results name the whole command: `backup-postgres-run`, not `run`.
+      const name = 'commands' in script ? `${script.name}-${one.name}` : one.name;
+      exit = await run({ ...one, name }, { ...options, ...named } as Args, options as Flags, argv);
     });
   };
   if ('commands' in script) {

@@ -104,7 +104,9 @@ export function failureText(error: unknown): string {
 /** A plan as a person reads it. */
 export function planText(script: string, plan: Plan): string {
   const lines = plan.notes.map(noteText);
-  if (plan.steps.length === 0) lines.push(`${script}: nothing to do, everything is as homelab.yaml says`);
+  if (plan.steps.length === 0 && plan.notes.some(({ level }) => level === 'blocker'))
+    lines.push(`${script}: cannot be planned before that is put right`);
+  else if (plan.steps.length === 0) lines.push(`${script}: nothing to do, everything is as homelab.yaml says`);
   else {
     lines.push(`${script}: ${plan.steps.length} step${plan.steps.length === 1 ? '' : 's'}`);
     for (const step of plan.steps) {

@@ -88,7 +88,7 @@ export function attach(folder: string, port: number): BackupLab {
     },
     context: {
       ...{ endpoints: realEndpoints, settings: {}, secrets },
-      ...{ say: () => {}, detail: () => {}, atEnd: () => {} },
+      ...{ say: () => {}, detail: () => {}, atEnd: () => {}, warnings: [] },
     },
   };
   return one;

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'dotenv';
 import { suite } from 'uvu';
@@ -16,10 +16,12 @@ const test = suite('backup-postgres in the lab');
 if (await postgresHere()) {
   const lab = await startTestLab();
   const password = parse(readFileSync(join(lab.folder, '.env'))).POSTGRES_MAIN_PASSWORD;
-  const pg = await startScratchPostgres(join('/tmp', `homelab-test-${process.pid}-pg`), { password });
+  const data = join('/tmp', `homelab-test-${process.pid}-pg`);
+  const pg = await startScratchPostgres(data, { password });
   if ('missing' in pg) throw new Error(pg.missing);
   test.after(async () => {
     await pg.stop();
+    rmSync(data, { recursive: true, force: true });
     await lab.close();
   });
 

@@ -18,7 +18,8 @@ test.before.each(async (world) => {
   world.lab = await bench({
     provisionNfs: (server, share, subdir, client) => {
       if (server !== '10.20.10.20') return { ok: false, message: 'mount.nfs: No route to host' };
-      if (!world.allowed.has(client)) return { ok: false, message: `mount.nfs: access denied by server while mounting ${server}:${share}` };
+      if (!world.allowed.has(client))
+        return { ok: false, message: `mount.nfs: access denied by server while mounting ${server}:${share}` };
       const folder = join(world.nas, subdir);
       mkdirSync(folder, { recursive: true });
       return { ok: true, folder };
@@ -31,18 +32,33 @@ test.before.each(async (world) => {
 test.after.each(async ({ lab }) => lab.close());
 
 const chart = (name: string, repo: string, version: string, targetNamespace: string, valuesContent = ''): KubeObject =>
-  object('helm.cattle.io/v1', 'HelmChart', name, 'kube-system', { spec: { chart: name, repo, version, targetNamespace, failurePolicy: 'abort', valuesContent } });
+  object('helm.cattle.io/v1', 'HelmChart', name, 'kube-system', {
+    spec: { chart: name, repo, version, targetNamespace, failurePolicy: 'abort', valuesContent },
+  });
 const namespace = (name: string): KubeObject => object('v1', 'Namespace', name, undefined, {});
-const METALLB = chart('metallb', 'https://metallb.github.io/metallb', '0.16.1', 'metallb-system', 'frrk8s:\n  enabled: false\n');
+const METALLB = chart(
+  'metallb',
+  'https://metallb.github.io/metallb',
+  '0.16.1',
+  'metallb-system',
+  'frrk8s:\n  enabled: false\n',
+);
 const pool = (range: string): KubeObject[] => [
   object('metallb.io/v1beta1', 'IPAddressPool', 'homelab', 'metallb-system', { spec: { addresses: [range] } }),
-  object('metallb.io/v1beta1', 'L2Advertisement', 'homelab', 'metallb-system', { spec: { ipAddressPools: ['homelab'] } }),
+  object('metallb.io/v1beta1', 'L2Advertisement', 'homelab', 'metallb-system', {
+    spec: { ipAddressPools: ['homelab'] },
+  }),
 ];
 const app = (name: string, ns: string, type = 'ClusterIP'): KubeObject[] => [
   object('apps/v1', 'Deployment', name, ns, {
-    spec: { selector: { matchLabels: { app: name } }, template: { metadata: { labels: { app: name } }, spec: { containers: [{ name: 'web', image: 'nginx:1.29' }] } } },
+    spec: {
+      selector: { matchLabels: { app: name } },
+      template: { metadata: { labels: { app: name } }, spec: { containers: [{ name: 'web', image: 'nginx:1.29' }] } },
+    },
   }),
-  object('v1', 'Service', name, ns, { spec: { type, selector: { app: name }, ports: [{ name: 'http', port: 80, targetPort: 8080 }] } }),
+  object('v1', 'Service', name, ns, {
+    spec: { type, selector: { app: name }, ports: [{ name: 'http', port: 80, targetPort: 8080 }] },
+  }),
 ];
 
 async function must(lab: Bench, host: FakeHost, ...objects: KubeObject[]): Promise<void> {
@@ -61,7 +77,12 @@ async function withMetallb({ lab, first }: World, range = '10.20.11.200-10.20.11
 }
 
 async function withCertManager({ lab, first }: World): Promise<void> {
-  await must(lab, first, namespace('cert-manager'), chart('cert-manager', 'https://charts.jetstack.io', 'v1.21.2', 'cert-manager', 'crds:\n  enabled: true\n'));
+  await must(
+    lab,
+    first,
+    namespace('cert-manager'),
+    chart('cert-manager', 'https://charts.jetstack.io', 'v1.21.2', 'cert-manager', 'crds:\n  enabled: true\n'),
+  );
   await must(
     lab,
     first,
@@ -72,14 +93,21 @@ async function withCertManager({ lab, first }: World): Promise<void> {
           server: 'https://acme-v02.api.letsencrypt.org/directory',
           email: 'a@codeofficer.com',
           privateKeySecretRef: { name: 'letsencrypt-prod-account' },
-          solvers: [{ selector: { dnsZones: ['codeofficer.com'] }, dns01: { cloudflare: { apiTokenSecretRef: { name: 'cloudflare-api-token', key: 'api-token' } } } }],
+          solvers: [
+            {
+              selector: { dnsZones: ['codeofficer.com'] },
+              dns01: { cloudflare: { apiTokenSecretRef: { name: 'cloudflare-api-token', key: 'api-token' } } },
+            },
+          ],
         },
       },
     }),
   );
 }
 
-const MIDDLEWARE = object('traefik.io/v1alpha1', 'Middleware', 'redirect-https', 'default', { spec: { redirectScheme: { scheme: 'https', permanent: true } } });
+const MIDDLEWARE = object('traefik.io/v1alpha1', 'Middleware', 'redirect-https', 'default', {
+  spec: { redirectScheme: { scheme: 'https', permanent: true } },
+});
 
 function ingress(name: string, host: string, annotations: Record<string, string> = {}): KubeObject {
   return {
@@ -97,7 +125,14 @@ function ingress(name: string, host: string, annotations: Record<string, string>
     spec: {
       ingressClassName: 'traefik',
       tls: [{ hosts: [host], secretName: `${name}-tls` }],
-      rules: [{ host, http: { paths: [{ path: '/', pathType: 'Prefix', backend: { service: { name: 'my-app', port: { number: 80 } } } }] } }],
+      rules: [
+        {
+          host,
+          http: {
+            paths: [{ path: '/', pathType: 'Prefix', backend: { service: { name: 'my-app', port: { number: 80 } } } }],
+          },
+        },
+      ],
     },
   };
 }
@@ -124,7 +159,11 @@ test('MetalLB: its webhook comes late, then load balancers get the lowest addres
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
   assert.ok(words.some((text) => /no matches for kind "IPAddressPool"/.test(text)));
-  assert.ok(words.some((text) => /failed calling webhook "ipaddresspoolvalidationwebhook\.metallb\.io".*no endpoints available/.test(text)));
+  assert.ok(
+    words.some((text) =>
+      /failed calling webhook "ipaddresspoolvalidationwebhook\.metallb\.io".*no endpoints available/.test(text),
+    ),
+  );
   await lab.cluster.settle();
   assert.is(await addressOf(lab, first, 'traefik', 'kube-system'), '10.20.11.200');
   await must(lab, first, namespace('proof'), ...app('proof', 'proof', 'LoadBalancer'));
@@ -144,10 +183,21 @@ test('MetalLB: without an advertisement an address is given and nobody answers; 
   assert.is(lab.cluster.announces('10.20.11.200'), undefined);
   await must(lab, first, namespace('proof'), ...app('proof', 'proof', 'LoadBalancer'));
   assert.is(await addressOf(lab, first, 'proof', 'proof'), undefined);
-  const { items } = (await lab.json(first, ['events', '-n', 'proof', '--field-selector', 'reason=AllocationFailed'])) as { items: unknown[] };
+  const { items } = (await lab.json(first, [
+    'events',
+    '-n',
+    'proof',
+    '--field-selector',
+    'reason=AllocationFailed',
+  ])) as { items: unknown[] };
   assert.match(String(at(items[0], 'message')), /Failed to allocate IP for "proof\/proof": no available IPs/);
-  const other = object('metallb.io/v1beta1', 'IPAddressPool', 'other', 'metallb-system', { spec: { addresses: ['10.20.11.192/28'] } });
-  assert.match((await lab.apply(first, other)).stderr ?? '', /denied the request: CIDR "10\.20\.11\.192\/28" in pool "other" overlaps/);
+  const other = object('metallb.io/v1beta1', 'IPAddressPool', 'other', 'metallb-system', {
+    spec: { addresses: ['10.20.11.192/28'] },
+  });
+  assert.match(
+    (await lab.apply(first, other)).stderr ?? '',
+    /denied the request: CIDR "10\.20\.11\.192\/28" in pool "other" overlaps/,
+  );
 });
 
 test('charts: what helm refuses is in the Job, and a second try works', async ({ lab, first }) => {
@@ -155,28 +205,50 @@ test('charts: what helm refuses is in the Job, and a second try works', async ({
     [{ ...METALLB, metadata: { ...METALLB.metadata, name: 'a' } }, /namespaces "metallb-system" not found/],
     [chart('nginx', 'https://metallb.github.io/metallb', '1.0.0', 'default'), /chart "nginx" not found/],
     [chart('metallb', 'https://example.org/charts', '0.16.1', 'default'), /is not a valid chart repository/],
-    [chart('cert-manager', 'https://charts.jetstack.io', '99.0.0', 'default'), /no chart version found for cert-manager-99\.0\.0/],
+    [
+      chart('cert-manager', 'https://charts.jetstack.io', '99.0.0', 'default'),
+      /no chart version found for cert-manager-99\.0\.0/,
+    ],
   ];
   for (const [bad, words] of table) {
     const { name } = bad.metadata;
     await must(lab, first, bad);
     const job = await lab.json(first, ['job', `helm-install-${name}`, '-n', 'kube-system']);
     assert.is(at(job, 'status.conditions[Failed].status'), 'True', name);
-    assert.match((await lab.kubectl(first, ['logs', `job/helm-install-${name}`, '-n', 'kube-system'])).stdout ?? '', words);
+    assert.match(
+      (await lab.kubectl(first, ['logs', `job/helm-install-${name}`, '-n', 'kube-system'])).stdout ?? '',
+      words,
+    );
   }
   await must(lab, first, namespace('metallb-system'), METALLB);
   const job = await lab.json(first, ['job', 'helm-install-metallb', '-n', 'kube-system']);
   assert.is(at(job, 'status.succeeded'), 1);
-  assert.is(at(await lab.json(first, ['helmchart', 'metallb', '-n', 'kube-system']), 'status.jobName'), 'helm-install-metallb');
-  assert.is((await lab.kubectl(first, ['delete', 'helmchart', 'metallb', '-n', 'kube-system', '--timeout=5s'])).code, 0);
-  assert.match((await lab.kubectl(first, ['get', 'ipaddresspools', '-A'])).stderr ?? '', /doesn't have a resource type "ipaddresspools"/);
+  assert.is(
+    at(await lab.json(first, ['helmchart', 'metallb', '-n', 'kube-system']), 'status.jobName'),
+    'helm-install-metallb',
+  );
+  assert.is(
+    (await lab.kubectl(first, ['delete', 'helmchart', 'metallb', '-n', 'kube-system', '--timeout=5s'])).code,
+    0,
+  );
+  assert.match(
+    (await lab.kubectl(first, ['get', 'ipaddresspools', '-A'])).stderr ?? '',
+    /doesn't have a resource type "ipaddresspools"/,
+  );
 });
 
 test('ingress: 301 to https, then 200 under a certificate of the lab; what breaks the convention breaks it', async (world) => {
   const { lab, first } = world;
   await withMetallb(world);
   await withCertManager(world);
-  await must(lab, first, namespace('my-app'), ...app('my-app', 'my-app'), MIDDLEWARE, ingress('my-app', 'myapp.codeofficer.com'));
+  await must(
+    lab,
+    first,
+    namespace('my-app'),
+    ...app('my-app', 'my-app'),
+    MIDDLEWARE,
+    ingress('my-app', 'myapp.codeofficer.com'),
+  );
   const at200 = '10.20.11.200';
   const redirect = await get(world, 'http://myapp.codeofficer.com/a?b=c', at200);
   assert.equal([redirect.status, redirect.headers.location], [301, 'https://myapp.codeofficer.com/a?b=c']);
@@ -209,9 +281,12 @@ test('cert-manager: no token no issuer, one owner a Secret, no certificate outsi
   const twin = ingress('two', 'two.codeofficer.com');
   at(twin, 'spec.tls.0') && Object.assign(at(twin, 'spec.tls.0') as object, { secretName: 'one-tls' });
   await must(lab, first, twin, ingress('far', 'far.example.org'));
-  const ready = async (name: string) => at(await lab.json(first, ['certificate', name, '-n', 'my-app']), 'status.conditions[Ready].status');
+  const ready = async (name: string) =>
+    at(await lab.json(first, ['certificate', name, '-n', 'my-app']), 'status.conditions[Ready].status');
   assert.is(await ready('one-tls'), 'True');
-  assert.equal(at(await lab.json(first, ['certificate', 'one-tls', '-n', 'my-app']), 'spec.dnsNames'), ['one.codeofficer.com']);
+  assert.equal(at(await lab.json(first, ['certificate', 'one-tls', '-n', 'my-app']), 'spec.dnsNames'), [
+    'one.codeofficer.com',
+  ]);
   assert.is(await ready('far-tls'), 'False');
   const events = JSON.stringify(await lab.json(first, ['events', '-n', 'my-app']));
   assert.match(events, /refusing to update non-owned certificate/);
@@ -223,7 +298,13 @@ test('cert-manager: no token no issuer, one owner a Secret, no certificate outsi
 });
 
 const claim = (name: string, storageClassName?: string): KubeObject =>
-  object('v1', 'PersistentVolumeClaim', name, 'default', { spec: { accessModes: ['ReadWriteOnce'], ...(storageClassName ? { storageClassName } : {}), resources: { requests: { storage: '1Gi' } } } });
+  object('v1', 'PersistentVolumeClaim', name, 'default', {
+    spec: {
+      accessModes: ['ReadWriteOnce'],
+      ...(storageClassName ? { storageClassName } : {}),
+      resources: { requests: { storage: '1Gi' } },
+    },
+  });
 const writer = (name: string, claimName: string): KubeObject =>
   object('batch/v1', 'Job', name, 'default', {
     spec: {
@@ -231,7 +312,14 @@ const writer = (name: string, claimName: string): KubeObject =>
       template: {
         spec: {
           restartPolicy: 'Never',
-          containers: [{ name: 'w', image: 'busybox:1.37', command: ['sh', '-c', 'echo proof > /data/file && cat /data/file'], volumeMounts: [{ name: 'data', mountPath: '/data' }] }],
+          containers: [
+            {
+              name: 'w',
+              image: 'busybox:1.37',
+              command: ['sh', '-c', 'echo proof > /data/file && cat /data/file'],
+              volumeMounts: [{ name: 'data', mountPath: '/data' }],
+            },
+          ],
           volumes: [{ name: 'data', persistentVolumeClaim: { claimName } }],
         },
       },
@@ -239,9 +327,19 @@ const writer = (name: string, claimName: string): KubeObject =>
   });
 const CLASS = object('storage.k8s.io/v1', 'StorageClass', 'nfs-client', undefined, {
   provisioner: 'nfs.csi.k8s.io',
-  parameters: { server: '10.20.10.20', share: '/var/nfs/shared/K3sStorage', subDir: '${pvc.metadata.namespace}-${pvc.metadata.name}', onDelete: 'retain' },
+  parameters: {
+    server: '10.20.10.20',
+    share: '/var/nfs/shared/K3sStorage',
+    subDir: '${pvc.metadata.namespace}-${pvc.metadata.name}',
+    onDelete: 'retain',
+  },
 });
-const CSI = chart('csi-driver-nfs', 'https://raw.githubusercontent.com/kubernetes-csi/csi-driver-nfs/master/charts', '4.13.4', 'kube-system');
+const CSI = chart(
+  'csi-driver-nfs',
+  'https://raw.githubusercontent.com/kubernetes-csi/csi-driver-nfs/master/charts',
+  '4.13.4',
+  'kube-system',
+);
 
 test('storage: nfs binds at once into {namespace}-{pvc}, local-path when somebody uses it', async (world) => {
   const { lab, first, nas } = world;
@@ -256,7 +354,10 @@ test('storage: nfs binds at once into {namespace}-{pvc}, local-path when somebod
   assert.is((await lab.kubectl(first, ['logs', 'job/w2'])).stdout, 'proof\n');
   assert.is((await lab.kubectl(first, ['delete', 'pvc', 'media', 'database', '--timeout=5s'])).code, 0);
   assert.ok(existsSync(join(nas, 'default-media')), 'onDelete: retain');
-  assert.match((await lab.apply(first, { ...CLASS, parameters: { server: 'other' } })).stderr ?? '', /updates to parameters are forbidden/);
+  assert.match(
+    (await lab.apply(first, { ...CLASS, parameters: { server: 'other' } })).stderr ?? '',
+    /updates to parameters are forbidden/,
+  );
 });
 
 test('storage: a node that the NAS does not know gets no volume, and is told why', async (world) => {
@@ -281,7 +382,10 @@ test('pods stay off the tainted node', async ({ lab, first }) => {
   const picky = app('picky', 'my-app')[0] as KubeObject;
   Object.assign(at(picky, 'spec.template.spec') as object, { nodeSelector: { 'nvidia.com/gpu.present': 'true' } });
   await must(lab, first, picky);
-  assert.match(JSON.stringify(await lab.json(first, ['events', '-n', 'my-app'])), /untolerated taint\(s\) \{dedicated: gpu\}/);
+  assert.match(
+    JSON.stringify(await lab.json(first, ['events', '-n', 'my-app'])),
+    /untolerated taint\(s\) \{dedicated: gpu\}/,
+  );
 });
 
 test('pods of a lost node are replaced on another', async (world) => {
@@ -298,12 +402,18 @@ test('pods of a lost node are replaced on another', async (world) => {
   };
   assert.is(await node(), 'k3s-gpu-01');
   await lab.cluster.units.get('k3s-agent')?.stop(gpu);
-  for (let left = 100; left > 0 && !/cp/.test(String(await node())); left--) await new Promise((resolve) => setTimeout(resolve, 20));
+  for (let left = 100; left > 0 && !/cp/.test(String(await node())); left--)
+    await new Promise((resolve) => setTimeout(resolve, 20));
   assert.match(String(await node()), /^k3s-cp-0/);
 });
 
 test('a Service may have a real program behind it', async ({ lab, first }) => {
-  await must(lab, first, namespace('databases'), object('v1', 'Service', 'postgresql', 'databases', { spec: { ports: [{ port: 5432 }] } }));
+  await must(
+    lab,
+    first,
+    namespace('databases'),
+    object('v1', 'Service', 'postgresql', 'databases', { spec: { ports: [{ port: 5432 }] } }),
+  );
   const ip = String(at(await lab.json(first, ['svc', 'postgresql', '-n', 'databases']), 'spec.clusterIP'));
   assert.match(ip, /^10\.43\./);
   assert.is(lab.cluster.route(first, ip, 5432), undefined);
@@ -317,7 +427,9 @@ test('a ClusterIP is reached from a node', async ({ lab, first }) => {
   const ip = String(at(await lab.json(first, ['svc', 'my-app', '-n', 'my-app']), 'spec.clusterIP'));
   const target = lab.cluster.route(first, ip, 80);
   const status = await new Promise((resolve, reject) => {
-    request({ ...target, path: '/' }, (response) => resolve(response.resume().statusCode)).on('error', reject).end();
+    request({ ...target, path: '/' }, (response) => resolve(response.resume().statusCode))
+      .on('error', reject)
+      .end();
   });
   assert.is(status, 200);
 });

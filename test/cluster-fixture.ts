@@ -32,7 +32,17 @@ export async function bench(options: Partial<ClusterOptions> = {}): Promise<Benc
   const ca = await LabCa.create();
   const file = join(folder, 'endpoints.json');
   const endpoints = new EndpointFile(file);
-  const pace = { tick: 3, unitStart: 8, unitStop: 3, node: 6, pod: 5, webhook: 60, certificate: 5, eviction: 60, retry: 300 };
+  const pace = {
+    tick: 3,
+    unitStart: 8,
+    unitStop: 3,
+    node: 6,
+    pod: 5,
+    webhook: 60,
+    certificate: 5,
+    eviction: 60,
+    retry: 300,
+  };
   const cluster = await startCluster({ ca, endpoints, pace, ...options });
   const kubectl: Bench['kubectl'] = async (host, args, stdin = '') => {
     const argv = ['k3s', 'kubectl', ...args];
@@ -45,7 +55,11 @@ export async function bench(options: Partial<ClusterOptions> = {}): Promise<Benc
     host: (name, address, gpus = []) => fakeHost(folder, name, address, gpus),
     kubectl,
     apply: (host, ...objects) =>
-      kubectl(host, ['apply', '--server-side', '--field-manager=homelab', '-f', '-'], JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects })),
+      kubectl(
+        host,
+        ['apply', '--server-side', '--field-manager=homelab', '-f', '-'],
+        JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects }),
+      ),
     json: async (host, args) => {
       const { stdout, stderr } = await kubectl(host, ['get', ...args, '-o', 'json']);
       if (!stdout) throw new Error(stderr || 'nothing');
@@ -89,14 +103,27 @@ export async function threeNodes(lab: Bench): Promise<{ first: FakeHost; second:
   const join = 'server: https://10.20.11.80:6443\ntoken: s3cret\n';
   first.writeFile('/etc/rancher/k3s/config.yaml', `cluster-init: true\ntoken: s3cret\n${SERVER}`);
   second.writeFile('/etc/rancher/k3s/config.yaml', `${join}${SERVER}`);
-  gpu.writeFile('/etc/rancher/k3s/config.yaml', `${join}node-label: [nvidia.com/gpu.present=true]\nnode-taint: ["dedicated=gpu:NoSchedule"]\n`);
-  for (const [unit, host] of [['k3s', first], ['k3s', second], ['k3s-agent', gpu]] as const) {
+  gpu.writeFile(
+    '/etc/rancher/k3s/config.yaml',
+    `${join}node-label: [nvidia.com/gpu.present=true]\nnode-taint: ["dedicated=gpu:NoSchedule"]\n`,
+  );
+  for (const [unit, host] of [
+    ['k3s', first],
+    ['k3s', second],
+    ['k3s-agent', gpu],
+  ] as const) {
     const started = await lab.cluster.units.get(unit)?.start(host);
     if (!started?.ok) throw new Error(host.journal.join('\n'));
   }
   return { first, second, gpu };
 }
 
-export function object(apiVersion: string, kind: string, name: string, namespace: string | undefined, rest: Record<string, unknown>): KubeObject {
+export function object(
+  apiVersion: string,
+  kind: string,
+  name: string,
+  namespace: string | undefined,
+  rest: Record<string, unknown>,
+): KubeObject {
   return { apiVersion, kind, metadata: namespace ? { name, namespace } : { name }, ...rest };
 }

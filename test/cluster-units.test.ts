@@ -10,7 +10,8 @@ test.before.each(async (context) => {
 test.after.each(async ({ lab }) => lab.close());
 
 const CONFIG = '/etc/rancher/k3s/config.yaml';
-const start = async (lab: Bench, unit: string, host: FakeHost): Promise<boolean> => (await lab.cluster.units.get(unit)?.start(host))?.ok ?? false;
+const start = async (lab: Bench, unit: string, host: FakeHost): Promise<boolean> =>
+  (await lab.cluster.units.get(unit)?.start(host))?.ok ?? false;
 const INIT = `cluster-init: true\ntoken: s3cret\n${SERVER}`;
 const JOIN = `server: https://10.20.11.80:6443\ntoken: s3cret\n${SERVER}`;
 
@@ -55,12 +56,28 @@ test('what K3s refuses, with its words in the journal', async ({ lab }) => {
   const joiner = (config: string): string => `${config}\n`;
   const table: [string, string, RegExp][] = [
     ['an unknown key', `${JOIN}flavour: x`, /Unknown flag --flavour/],
-    ['a key of servers on an agent', 'server: https://10.20.11.80:6443\ntoken: s3cret\ntls-san: [x]', /Unknown flag --tls-san/],
+    [
+      'a key of servers on an agent',
+      'server: https://10.20.11.80:6443\ntoken: s3cret\ntls-san: [x]',
+      /Unknown flag --tls-san/,
+    ],
     ['a wrong token', JOIN.replace('s3cret', 'wrong'), /failed to validate token: .*401 Unauthorized/],
-    ['a secure token of another cluster', JOIN.replace('s3cret', secure.replace(/K10.{4}/, 'K10beef')), /token CA hash does not match/],
+    [
+      'a secure token of another cluster',
+      JOIN.replace('s3cret', secure.replace(/K10.{4}/, 'K10beef')),
+      /token CA hash does not match/,
+    ],
     ['no server there', JOIN.replace('.80', '.82'), /dial tcp 10\.20\.11\.82:6443: connect: connection refused/],
-    ['other CIDRs', JOIN.replace('10.43.0.0', '10.44.0.0'), /critical configuration value mismatch between servers: service-cidr/],
-    ['servicelb on one of two', JOIN.replace('disable: [servicelb]', 'disable: []'), /mismatch between servers: disable/],
+    [
+      'other CIDRs',
+      JOIN.replace('10.43.0.0', '10.44.0.0'),
+      /critical configuration value mismatch between servers: service-cidr/,
+    ],
+    [
+      'servicelb on one of two',
+      JOIN.replace('disable: [servicelb]', 'disable: []'),
+      /mismatch between servers: disable/,
+    ],
     ['broken YAML', 'token: [', /failed to parse config file/],
     ['no token', JOIN.replace('token: s3cret\n', ''), /--token is required/],
     ['a secure token to begin with', INIT.replace('s3cret', secure), /failed to normalize server token/],
@@ -154,14 +171,32 @@ test('a node whose unit stopped is lost, and an upgraded one says its new versio
 test('kubectl on an agent, and without root', async ({ lab }) => {
   const { first, gpu } = await threeNodes(lab);
   assert.match((await lab.kubectl(gpu, ['get', 'nodes'])).stderr ?? '', /localhost:8080 was refused/);
-  const plain = await lab.cluster.programs.get('k3s')?.({ host: first, argv: ['k3s', 'kubectl', 'get', 'nodes'], env: {}, cwd: '/', stdin: '', root: false });
+  const plain = await lab.cluster.programs.get('k3s')?.({
+    host: first,
+    argv: ['k3s', 'kubectl', 'get', 'nodes'],
+    env: {},
+    cwd: '/',
+    stdin: '',
+    root: false,
+  });
   assert.match(plain?.stderr ?? '', /k3s\.yaml: permission denied/);
 });
 
 test('snapshots of etcd are saved and listed', async ({ lab }) => {
   const first = await firstServer(lab);
-  const k3s = (...args: string[]) => lab.cluster.programs.get('k3s')?.({ host: first, argv: ['k3s', ...args], env: {}, cwd: '/', stdin: '', root: true });
-  assert.match((await k3s('etcd-snapshot', 'save', '--name', 'before'))?.stdout ?? '', /Snapshot before-k3s-cp-01-\d+ saved/);
+  const k3s = (...args: string[]) =>
+    lab.cluster.programs.get('k3s')?.({
+      host: first,
+      argv: ['k3s', ...args],
+      env: {},
+      cwd: '/',
+      stdin: '',
+      root: true,
+    });
+  assert.match(
+    (await k3s('etcd-snapshot', 'save', '--name', 'before'))?.stdout ?? '',
+    /Snapshot before-k3s-cp-01-\d+ saved/,
+  );
   assert.match((await k3s('etcd-snapshot', 'ls'))?.stdout ?? '', /before-k3s-cp-01-\d+ file:/);
   assert.match((await k3s('--version'))?.stdout ?? '', /^k3s version v1\.36\.5\+k3s1 \(/);
 });

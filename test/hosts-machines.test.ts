@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { LabMachines } from '../lib/lab/hosts/index.ts';
+import { genericPrograms, LabMachines } from '../lib/lab/hosts/index.ts';
 import type { GuestSpec } from '../lib/lab/types.ts';
 import { type TestLab, testLab } from './hosts-lab.ts';
 
@@ -48,6 +48,18 @@ test('powered off it does not answer; booted again it is the same machine', asyn
   assert.equal((await lab.ssh.reachable('k3s-cp-01')).ok, false);
   const again = await machines.boot(spec);
   assert.is(again.hostKey, host?.hostKey);
+  assert.equal(await lab.ssh.readFile('k3s-cp-01', '/srv/kept'), { ok: true, value: 'x' });
+});
+
+test('reboot brings it back, with another boot id and the same disk', async () => {
+  for (const [name, run] of genericPrograms(lab.world, { nas: lab.nas, reboot: (address) => machines.reboot(address) }))
+    lab.world.programs.set(name, run);
+  const bootId = async (): Promise<string> =>
+    (await lab.ssh.run('k3s-cp-01', ['cat', '/proc/sys/kernel/random/boot_id'])).stdout;
+  const before = await bootId();
+  await lab.ssh.run('k3s-cp-01', ['reboot'], { sudo: true });
+  await new Promise((done) => setTimeout(done, 600));
+  assert.is.not(await bootId(), before);
   assert.equal(await lab.ssh.readFile('k3s-cp-01', '/srv/kept'), { ok: true, value: 'x' });
 });
 

@@ -13,20 +13,21 @@ import { commandLine } from '../lib/quote.ts';
 const test = suite('hosts: paths');
 const folder = realpathSync(mkdtempSync(join(tmpdir(), 'paths-')));
 const R = `${folder}/root`;
+const S = `${folder}/stand-ins`;
 const map = { folder, mounts: [] };
 const standIns = new StandIns(folder);
 const context: TranslateContext = {
   ...map,
   cwd: '/home/ops',
   runner: (path) => standIns.runner(path),
-  newScript: () => `${folder}/calls/1/stdin`,
-  copyScript: (original) => `${folder}/calls/1${original}`,
+  newScript: () => `${S}/calls/1/stdin`,
+  copyScript: (original) => `${S}/calls/1${original}`,
 };
 mkdirSync(R, { recursive: true });
 test.after(() => rmSync(folder, { recursive: true }));
 
 const short = (text: string): string =>
-  text.replaceAll(R, 'R').replaceAll(`${folder}/bin`, 'BIN').replaceAll(`${folder}/run`, 'RUN').replaceAll(folder, 'F');
+  text.replaceAll(R, 'R').replaceAll(`${S}/bin`, 'BIN').replaceAll(`${S}/run`, 'RUN').replaceAll(S, 'S');
 
 for (const [line, words] of [
   ['a b', ['a', 'b']],
@@ -63,10 +64,10 @@ for (const [argv, line] of [
   [['/usr/local/bin/k3s', '--version'], 'RUN/usr/local/bin/k3s --version'],
   [['sh', '-c', 'cat /etc/x "$1"', 'sh', '/y'], '/bin/sh -c \'cat R/etc/x "$1"\' sh R/y'],
   [['sudo', '-n', '--', 'sh', '-ec', 'cat /x'], "sudo -n -- /bin/sh -ec 'cat R/x'"],
-  [['sh', '/opt/install.sh', '/x'], '/bin/sh F/calls/1/opt/install.sh R/x'],
-  [['sh', 'install.sh'], '/bin/sh F/calls/1/home/ops/install.sh'],
-  [['sh', '-s', '-', '/x'], '/bin/sh F/calls/1/stdin R/x'],
-  [['sh'], '/bin/sh F/calls/1/stdin'],
+  [['sh', '/opt/install.sh', '/x'], '/bin/sh S/calls/1/opt/install.sh R/x'],
+  [['sh', 'install.sh'], '/bin/sh S/calls/1/home/ops/install.sh'],
+  [['sh', '-s', '-', '/x'], '/bin/sh S/calls/1/stdin R/x'],
+  [['sh'], '/bin/sh S/calls/1/stdin'],
 ] as const)
   test(`argv ${JSON.stringify(argv)}`, () => {
     assert.is(short(translate(commandLine(argv), context).line), line);
@@ -87,6 +88,8 @@ for (const [text, expected] of [
   ['curl https://a/b | tee /x', 'curl https://a/b | tee R/x'],
   ["sed -i 's/a/b/; s, /x,/y,' /etc/x", "sed -i 's/a/b/; s, /x,/y,' R/etc/x"],
   ["sed -n '/foo/p' /etc/x", "sed -n '/foo/p' R/etc/x"],
+  ['sed -n "s/^x //p" "/etc/x"', 'sed -n "s/^x //p" "R/etc/x"'],
+  ["echo '#!/bin/sh' > /srv/x", "echo '#!/bin/sh' > R/srv/x"],
   ["grep '^/dev' /proc/mounts", "grep '^/dev' R/proc/mounts"],
   ["trap 'rm -f /srv/x' EXIT", "trap 'rm -f R/srv/x' EXIT"],
   ["# don't touch /etc/x\ncat /y", "# don't touch /etc/x\ncat R/y"],
@@ -103,7 +106,7 @@ for (const [text, expected] of [
   ['cat /dev/null /dev/fd/3 > /dev/sda', 'cat /dev/null /dev/fd/3 > R/dev/sda'],
 ] as const)
   test(`text ${JSON.stringify(text)}`, () => {
-    const rewritten = rewriteText(text, { ...map, command: (path) => `${folder}/run${path}` });
+    const rewritten = rewriteText(text, { ...map, command: (path) => `${S}/run${path}` });
     assert.is(short(rewritten), expected);
     const again = rewriteText(rewritten, { ...map, command: (path) => path });
     assert.is(again, rewritten, 'what was mapped stays');
@@ -131,7 +134,7 @@ test('refused: an argument that climbs out of the root', () => {
 
 test('output names paths as the host does', () => {
   const unmap = unmapper({ folder, mounts: [{ point: '/mnt/x', folder: '/nas/e' }] });
-  const text = `${R}/etc/x ${R} ${folder}/bin/cat ${folder}/run/usr/local/bin/k3s /nas/e/f`;
+  const text = `${R}/etc/x ${R} ${S}/bin/cat ${S}/run/usr/local/bin/k3s /nas/e/f`;
   assert.is(unmap(text), '/etc/x / /usr/bin/cat /usr/local/bin/k3s /mnt/x/f');
 });
 

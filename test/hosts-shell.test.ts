@@ -1,5 +1,7 @@
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { RunningHost } from '../lib/lab/hosts/index.ts';
@@ -68,6 +70,39 @@ test('a script file, a script on stdin and nested shells are rewritten too', asy
   assert.is((await sh('/opt/outer.sh && sudo -n /opt/outer.sh')).code, 0, 'by its path in a text');
 });
 
+test('a script that writes scripts: what it leaves runs, and reads as the host would have it', async () => {
+  const text = `set -eu
+file=/usr/local/bin/remove.sh
+{
+  echo '#!/bin/sh'
+  cat <<'END'
+rm -f /srv/made /usr/local/bin/remove.sh
+END
+} > "$file"
+chmod 755 "$file"
+cat > /srv/made <<END
+ExecStart=/usr/local/bin/tool $file
+END
+`;
+  await lab.ssh.upload(HOST, '/srv/setup.sh', text, { mode: '0755', sudo: true });
+  assert.equal(await lab.ssh.run(HOST, ['sh', '/srv/setup.sh'], { sudo: true }), { code: 0, stdout: '', stderr: '' });
+  assert.is(host.readFile('/srv/made'), 'ExecStart=/usr/local/bin/tool /usr/local/bin/remove.sh\n');
+  assert.is((await lab.ssh.run(HOST, ['/usr/local/bin/remove.sh'], { sudo: true })).code, 0);
+  assert.equal([host.readFile('/srv/made'), host.readFile('/usr/local/bin/remove.sh')], [undefined, undefined]);
+});
+
+test('a file by scp, and a script as Packer runs it', async () => {
+  if (!existsSync('/usr/bin/scp')) return;
+  const target = `ops@127.0.0.1:/tmp/script.sh`;
+  writeFileSync(join(lab.folder, 'script.sh'), 'echo "$A" > /srv/by-packer\n');
+  const options = ['-O', '-q', '-F', '/dev/null', '-i', join(lab.folder, 'key'), '-P', String(host.port)];
+  const trust = ['-o', 'StrictHostKeyChecking=yes', '-o', `UserKnownHostsFile=${join(lab.folder, 'scp_hosts')}`];
+  writeFileSync(join(lab.folder, 'scp_hosts'), `[127.0.0.1]:${host.port} ${host.hostKey}\n`);
+  await promisify(execFile)('scp', [...options, ...trust, join(lab.folder, 'script.sh'), target], { timeout: 20_000 });
+  const { code } = await sh("chmod +x /tmp/script.sh; A='b c' sudo -n sh /tmp/script.sh; rm -f /tmp/script.sh");
+  assert.equal([code, host.readFile('/srv/by-packer'), host.readFile('/tmp/script.sh')], [0, 'b c\n', undefined]);
+});
+
 test('what is installed in /usr/local/bin is found; before that it is not', async () => {
   assert.is((await lab.ssh.run(HOST, ['tool'])).code, 127);
   assert.is((await sh('command -v tool')).code, 127);
@@ -132,7 +167,7 @@ test('a command that was cut off takes what it started with it', async () => {
   await new Promise((done) => setTimeout(done, 200));
   const left = (await sh('ls /srv')).stdout;
   assert.not.ok(left.includes('late'));
-  assert.equal(readdirSync(join(host.folder, 'calls')), []);
+  assert.equal(readdirSync(join(host.folder, 'stand-ins', 'calls')), []);
 });
 
 test('the host key and the passwords are private', () =>

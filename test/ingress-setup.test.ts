@@ -14,7 +14,12 @@ const { ingress } = lab.config;
 const ready = { conditions: [{ type: 'Ready', status: 'True' }] };
 const issuers = clusterIssuers(lab.config).map((issuer) => ({ ...issuer, status: ready }));
 const cluster: IngressClusterSeen = {
-  namespace: { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'cert-manager' } },
+  // As the API server labels each.
+  namespace: {
+    apiVersion: 'v1',
+    kind: 'Namespace',
+    metadata: { name: 'cert-manager', labels: { 'kubernetes.io/metadata.name': 'cert-manager' } },
+  },
   chart: { chart: helmChart(certManagerChart(ingress)), rolledOut: true },
   token: 'same',
   issuers,

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { startTestLab, type TestLab } from './lab-harness.ts';
+import { NEXT_VERSION, startTestLab, type TestLab } from './lab-harness.ts';
 
 /** install-k3s as a person runs it, on machines of the embedded lab, one story from test to test. */
 const test = suite('install-k3s in the lab');
@@ -97,6 +97,24 @@ test('a rebuilt agent is forgotten by the cluster, and joins again', async () =>
   assert.is(code, 0, stderr);
   assert.match(stderr, '✓ k3s-gpu-01: delete its old Node');
   assert.match(stderr, '✓ k3s-gpu-01 has its labels and taints: nvidia.com/gpu.present=true, tier=gpu, dedicated=gpu');
+  assert.equal(await lab.plannedBy('install-k3s'), []);
+});
+
+test('a changed configuration restarts each server once, and no agent', async () => {
+  const before = [starts('k3s-cp-01', 'k3s'), starts('k3s-cp-02', 'k3s'), starts('k3s-gpu-01', 'k3s-agent')];
+  lab.edit('search_domain: home.arpa', 'search_domain: lab.arpa');
+  const { code, stderr } = await lab.script('install-k3s', '--yes');
+  assert.is(code, 0, stderr);
+  const after = [starts('k3s-cp-01', 'k3s'), starts('k3s-cp-02', 'k3s'), starts('k3s-gpu-01', 'k3s-agent')];
+  assert.equal(after, [before[0]! + 1, before[1]! + 1, before[2]]);
+  assert.equal(await lab.plannedBy('install-k3s'), []);
+});
+
+test('a newer version, one node at a time', async () => {
+  lab.edit('version: v1.36.5+k3s1', `version: ${NEXT_VERSION}`);
+  const { code, stderr } = await lab.script('install-k3s', '--yes');
+  assert.is(code, 0, stderr);
+  for (const name of NODES) assert.match(stderr, `✓ ${name} is Ready at ${NEXT_VERSION}`);
   assert.equal(await lab.plannedBy('install-k3s'), []);
 });
 

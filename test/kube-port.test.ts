@@ -16,13 +16,27 @@ async function world(): Promise<World> {
   const hosts: Record<string, FakeHost> = { 'k3s-cp-01': first, 'k3s-cp-02': second, 'k3s-gpu-01': gpu };
   const calls: Call[] = [];
   const down = new Set<string>();
-  const read = async (server: string, argv: readonly string[], options: CommandOptions = {}): Promise<Answer<Outcome>> => {
+  const read = async (
+    server: string,
+    argv: readonly string[],
+    options: CommandOptions = {},
+  ): Promise<Answer<Outcome>> => {
     calls.push({ server, argv: [...argv], options });
     const host = hosts[server];
     if (!host || down.has(server)) return { ok: false, reason: `${server} does not answer` };
-    const call = { host, argv: [...argv], env: {}, cwd: '/', stdin: String(options.stdin ?? ''), root: options.sudo === true };
+    const call = {
+      host,
+      argv: [...argv],
+      env: {},
+      cwd: '/',
+      stdin: String(options.stdin ?? ''),
+      root: options.sudo === true,
+    };
     const result = await lab.cluster.programs.get('k3s')?.(call);
-    return { ok: true, value: { code: result?.code ?? 127, stdout: result?.stdout ?? '', stderr: result?.stderr ?? '' } };
+    return {
+      ok: true,
+      value: { code: result?.code ?? 127, stdout: result?.stdout ?? '', stderr: result?.stderr ?? '' },
+    };
   };
   const unused = (): never => {
     throw new Error('not used here');
@@ -50,7 +64,8 @@ const nodes = [
   { name: 'k3s-gpu-01', role: 'agent' },
 ];
 type Context = Parameters<typeof connectKube>[0];
-const context = (secrets = new Secrets()): Context => ({ lab: { config: { k3s: { first_server: 'k3s-cp-01', nodes } } }, secrets }) as Context;
+const context = (secrets = new Secrets()): Context =>
+  ({ lab: { config: { k3s: { first_server: 'k3s-cp-01', nodes } } }, secrets }) as Context;
 
 const test = suite<World & { kube: ReturnType<typeof connectKube> }>('kube port');
 test.before(async (context_) => {
@@ -79,20 +94,29 @@ test('names resources with version and group', () => {
 test('applies, reads, and deletes', async ({ kube }) => {
   await kube.apply([map('a', { x: '1' }), map('b', { x: '2' })]);
   assert.equal((await kube.get(ref('a')))?.data, { x: '1' });
-  assert.equal((await kube.list('v1', 'ConfigMap', 'default')).map((o) => o.metadata.name), ['a', 'b']);
+  assert.equal(
+    (await kube.list('v1', 'ConfigMap', 'default')).map((o) => o.metadata.name),
+    ['a', 'b'],
+  );
   await kube.delete([ref('a'), ref('b'), ref('never there')], 5);
   assert.is(await kube.get(ref('a')), undefined);
 });
 
 test('what is not there is undefined or empty, also when its kind is not', async ({ kube }) => {
-  assert.is(await kube.get({ apiVersion: 'metallb.io/v1beta1', kind: 'IPAddressPool', name: 'x', namespace: 'y' }), undefined);
+  assert.is(
+    await kube.get({ apiVersion: 'metallb.io/v1beta1', kind: 'IPAddressPool', name: 'x', namespace: 'y' }),
+    undefined,
+  );
   assert.equal(await kube.list('metallb.io/v1beta1', 'IPAddressPool'), []);
   assert.equal(await kube.list('v1', 'ConfigMap', 'no-such-namespace'), []);
   await kube.delete([{ apiVersion: 'metallb.io/v1beta1', kind: 'IPAddressPool', name: 'x', namespace: 'y' }]);
 });
 
 test('a namespace is applied before what is in it', async ({ kube }) => {
-  await kube.apply([object('v1', 'Secret', 's', 'later', { stringData: { k: 'v' } }), object('v1', 'Namespace', 'later', undefined, {})]);
+  await kube.apply([
+    object('v1', 'Secret', 's', 'later', { stringData: { k: 'v' } }),
+    object('v1', 'Namespace', 'later', undefined, {}),
+  ]);
   assert.ok(await kube.get({ apiVersion: 'v1', kind: 'Secret', name: 's', namespace: 'later' }));
   await kube.delete([{ apiVersion: 'v1', kind: 'Namespace', name: 'later' }], 5);
 });
@@ -116,7 +140,15 @@ test('refusals carry the words of the API server', async ({ kube }) => {
 
 test('a field that somebody else set to another value is not taken', async ({ kube, lab, hosts }) => {
   await kube.apply([map('shared', { x: '1' })]);
-  await lab.kubectl(hosts['k3s-cp-01'] as FakeHost, ['patch', 'configmap', 'shared', '-n', 'default', '-p', '{"data":{"x":"theirs"}}']);
+  await lab.kubectl(hosts['k3s-cp-01'] as FakeHost, [
+    'patch',
+    'configmap',
+    'shared',
+    '-n',
+    'default',
+    '-p',
+    '{"data":{"x":"theirs"}}',
+  ]);
   try {
     await kube.apply([map('shared', { x: '2' })]);
     assert.unreachable();
@@ -148,13 +180,19 @@ test('asks the first server first, another when it is silent, and then stays the
   assert.equal(await kube.reachable(), { ok: true, value: 'k3s-cp-02' });
   calls.length = 0;
   await kube.list('v1', 'Node');
-  assert.equal(calls.map(({ server }) => server), ['k3s-cp-02']);
+  assert.equal(
+    calls.map(({ server }) => server),
+    ['k3s-cp-02'],
+  );
 });
 
 test('without a server that answers, says why none does', async ({ kube, down }) => {
   down.add('k3s-cp-01').add('k3s-cp-02');
   const answer = await kube.reachable();
-  assert.equal(answer, { ok: false, reason: 'k3s-cp-01: k3s-cp-01 does not answer; k3s-cp-02: k3s-cp-02 does not answer' });
+  assert.equal(answer, {
+    ok: false,
+    reason: 'k3s-cp-01: k3s-cp-01 does not answer; k3s-cp-02: k3s-cp-02 does not answer',
+  });
   try {
     await kube.get(ref('a'));
     assert.unreachable();

@@ -15,6 +15,8 @@ import { type Lab, openLab } from '../lib/lab-context.ts';
 import { labPaths, TOOLKIT } from '../lib/paths.ts';
 import { learn, parseHostKey } from '../lib/ports/known-hosts.ts';
 
+/** Another version of K3s that the lab's mirror has. */
+export const NEXT_VERSION = 'v1.37.1+k3s1';
 const GIB = 1024 ** 3;
 const absent: Component = { state: 'skipped', why: 'not part of this test' };
 
@@ -69,8 +71,12 @@ export async function startTestLab({ nodes }: { nodes?: string[] } = {}): Promis
   for (const programs of [genericPrograms(world, { nas }), cluster.programs])
     for (const [name, program] of programs) world.programs.set(name, program);
   const machines = new LabMachines({ folder: join(folder, 'machines'), world, endpoints });
-  const scriptUrl = `https://raw.githubusercontent.com${installScriptPath(config.k3s.version)}`;
-  const downloads = await startDownloads({ [scriptUrl]: installScript() }, ca, endpoints);
+  const versions = [config.k3s.version, NEXT_VERSION];
+  const scripts = versions.map((version) => [
+    `https://raw.githubusercontent.com${installScriptPath(version)}`,
+    installScript(),
+  ]);
+  const downloads = await startDownloads(Object.fromEntries(scripts), ca, endpoints);
   const knownHosts = join(labPaths(configFile, config.name).state, 'known_hosts');
   const guests = new Map<string, Awaited<ReturnType<LabMachines['boot']>>>();
 

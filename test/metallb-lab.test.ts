@@ -42,11 +42,11 @@ test('a pool that somebody changed is corrected', async () => {
 
 test('helm that fails: its log', async () => {
   lab.edit('version: 0.16.1', 'version: 0.16.2');
-  lab.cluster.faults.helm.metallb = 'Error: chart "metallb" version "0.16.2" not found';
+  lab.cluster.faults.helm.metallb = 'chart "metallb" version "0.16.2" not found';
   const { code, stderr } = await lab.script('install-metallb', '--yes');
   delete lab.cluster.faults.helm.metallb;
   assert.is(code, 1);
-  assert.match(stderr, '| Error: chart "metallb" version "0.16.2" not found');
+  assert.match(stderr, '| Error: INSTALLATION FAILED: chart "metallb" version "0.16.2" not found');
 });
 
 test.run();

@@ -75,13 +75,27 @@ async function main(words: readonly string[]): Promise<number> {
   return sum.failed > 0 ? 1 : 0;
 }
 
+/** Files under way, by process group. */
+const running = new Set<number>();
+
+function end(group: number): void {
+  try {
+    process.kill(-group, 'SIGKILL');
+  } catch {
+    // It has ended by itself.
+  }
+}
+
 function runFile(file: string): Promise<{ verdict: Verdict; output: string; seconds: number }> {
   const began = performance.now();
   return new Promise((done) => {
     const child = spawn(process.execPath, ['--import', 'tsx', relative(process.cwd(), file)], {
+      // A process group of its own, so that what a file has started ends with it.
+      detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0' },
     });
+    if (child.pid !== undefined) running.add(child.pid);
     let output = '';
     const keep = (chunk: Buffer): void => {
       output += chunk.toString();
@@ -91,10 +105,17 @@ function runFile(file: string): Promise<{ verdict: Verdict; output: string; seco
     let late = false;
     const timer = setTimeout(() => {
       late = true;
-      child.kill('SIGKILL');
+      if (child.pid !== undefined) end(child.pid);
     }, DEADLINE * 1000);
+    child.on('exit', () => {
+      if (child.pid !== undefined) end(child.pid);
+      // Whoever left the group and holds our pipe open is not waited for.
+      setTimeout(() => child.stdout.destroy(), 2000).unref();
+      setTimeout(() => child.stderr.destroy(), 2000).unref();
+    });
     child.on('close', (code) => {
       clearTimeout(timer);
+      if (child.pid !== undefined) running.delete(child.pid);
       const verdict = judge(output, code);
       if (late) verdict.why = `not done within ${DEADLINE} s`;
       done({ verdict, output, seconds: (performance.now() - began) / 1000 });
@@ -102,5 +123,11 @@ function runFile(file: string): Promise<{ verdict: Verdict; output: string; seco
   });
 }
 
-if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url))
+if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.on(signal, () => {
+      for (const group of running) end(group);
+      process.exit(130);
+    });
   process.exitCode = await main(process.argv.slice(2));
+}

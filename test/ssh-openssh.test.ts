@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import ssh2 from 'ssh2';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { connectSsh } from '../lib/ports/ssh.ts';
 import { type TestLab, testLab } from './hosts-lab.ts';
 import { nasty } from './nasty.ts';
 
@@ -28,7 +29,6 @@ function declare(sshd: string): void {
   let lab: TestLab;
   let server: ChildProcess;
   let folder = '';
-  let madeRun = false;
   const log: string[] = [];
 
   test.before(async () => {
@@ -55,10 +55,8 @@ function declare(sshd: string): void {
     ];
     writeFileSync(join(folder, 'config'), `${config.join('\n')}\n`);
     // As root, sshd wants the folder of its privilege separation, which a machine without a running sshd may lack.
-    if (process.getuid?.() === 0 && !existsSync('/run/sshd')) {
-      mkdirSync('/run/sshd', { mode: 0o755 });
-      madeRun = true;
-    }
+    // It stays: another test run beside this one may need it.
+    if (process.getuid?.() === 0) mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
     server = spawn(sshd, ['-D', '-e', '-f', join(folder, 'config')], { stdio: ['ignore', 'ignore', 'pipe'] });
     server.stderr?.on('data', (data: Buffer) => log.push(data.toString()));
     await listening(port);
@@ -71,7 +69,6 @@ function declare(sshd: string): void {
   test.after(async () => {
     await lab.close();
     server.kill();
-    if (madeRun) rmdirSync('/run/sshd');
   });
 
   test('argv arrives byte for byte', async () => {
@@ -136,6 +133,35 @@ function declare(sshd: string): void {
     const broken = await lab.ssh.run(HOST, ['sh', '-c', 'kill $PPID; sleep 5']).catch((error: Error) => error.message);
     assert.match(String(broken), /the connection to k3s-cp-01 broke during sh -c/);
     assert.is((await lab.ssh.run(HOST, ['echo', 'again'])).stdout, 'again\n');
+  });
+
+  test('without the key file an agent signs, and offers that key only', async () => {
+    const socket = join(lab.folder, 'agent');
+    const agent = spawn('ssh-agent', ['-D', '-a', socket], { stdio: 'ignore' });
+    while (!existsSync(socket)) await new Promise((done) => setTimeout(done, 20));
+    const env = { ...process.env, SSH_AUTH_SOCK: socket };
+    for (const name of ['a', 'b', 'c']) {
+      writeFileSync(join(lab.folder, name), ssh2.utils.generateKeyPairSync('ed25519').private, { mode: 0o600 });
+      execFileSync('ssh-add', ['-q', join(lab.folder, name)], { env });
+    }
+    execFileSync('ssh-add', ['-q', join(lab.folder, 'key')], { env });
+    writeFileSync(join(lab.folder, 'elsewhere.pub'), `${lab.publicKey}\n`);
+    const before = process.env.SSH_AUTH_SOCK;
+    const { key } = lab.lab.config.ssh;
+    process.env.SSH_AUTH_SOCK = socket;
+    lab.lab.config.ssh.key = join(lab.folder, 'elsewhere');
+    const ports = connectSsh(lab.context);
+    try {
+      log.length = 0;
+      assert.equal(await ports.reachable(HOST), { ok: true, value: true });
+      assert.is(log.join('').match(/Failed publickey/g), null);
+    } finally {
+      if (before === undefined) delete process.env.SSH_AUTH_SOCK;
+      else process.env.SSH_AUTH_SOCK = before;
+      lab.lab.config.ssh.key = key;
+      await ports.close();
+      agent.kill();
+    }
   });
 
   test('a key that was not learned is refused', async () => {

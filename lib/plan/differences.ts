@@ -59,7 +59,7 @@ const OMITTED = new Set([
 const QUANTITIES = new Set(['limits', 'requests', 'capacity', 'hard', 'overhead', 'allocatable']);
 
 function compare(desired: unknown, live: unknown, keys: readonly string[], path: string): string[] {
-  if (same(desired, live, keys)) return [];
+  if (desired === undefined || same(desired, live, keys)) return [];
   if (Array.isArray(desired) && Array.isArray(live)) return compareLists(desired, live, keys, path);
   if (isMap(desired) && isMap(live)) {
     return Object.entries(desired).flatMap(([key, value]) =>

@@ -59,7 +59,9 @@ export function connectKube({ lab, secrets }: Pick<PortContext, 'lab' | 'secrets
   /** JSON of a `get`, or undefined when the object or its kind is not there. */
   const getJson = async (what: string, args: string[]): Promise<unknown> => {
     try {
-      const { stdout } = await succeed(what, reading, [...args, '--ignore-not-found', '-o', 'json'], { deadline: READ });
+      const { stdout } = await succeed(what, reading, [...args, '--ignore-not-found', '-o', 'json'], {
+        deadline: READ,
+      });
       return stdout.trim() === '' ? undefined : JSON.parse(stdout);
     } catch (error) {
       if (isUnknownKind(messageOf(error))) return undefined;
@@ -76,7 +78,12 @@ export function connectKube({ lab, secrets }: Pick<PortContext, 'lab' | 'secrets
     },
 
     async get(ref) {
-      const found = await getJson(`get ${nameOf(ref)}`, ['get', resourceOf(ref), ref.name, ...inNamespace(ref.namespace)]);
+      const found = await getJson(`get ${nameOf(ref)}`, [
+        'get',
+        resourceOf(ref),
+        ref.name,
+        ...inNamespace(ref.namespace),
+      ]);
       return found as KubeObject | undefined;
     },
 

@@ -71,7 +71,10 @@ export class Cluster {
     this.store = new ObjectStore(() => this.loop.poke());
     this.api = new Api(this.store);
     this.api.serviceCidr = given.critical['service-cidr'] ?? this.api.serviceCidr;
-    this.api.webhooks.push((object) => metallbWebhook(this, object), (object) => certManagerWebhook(this, object));
+    this.api.webhooks.push(
+      (object) => metallbWebhook(this, object),
+      (object) => certManagerWebhook(this, object),
+    );
     this.dataPlane = new DataPlane(this, options.endpoints);
     this.loop = new Loop(this, controllers);
   }
@@ -115,7 +118,12 @@ export class Cluster {
       reason,
       message,
       count: 1,
-      involvedObject: { apiVersion: about.apiVersion, kind: about.kind, name: about.metadata.name, namespace: about.metadata.namespace },
+      involvedObject: {
+        apiVersion: about.apiVersion,
+        kind: about.kind,
+        name: about.metadata.name,
+        namespace: about.metadata.namespace,
+      },
     });
   }
 

@@ -51,7 +51,7 @@ else
     *) fatal "Download failed: there is no release $version" ;;
   esac
   say "Using $version as release"
-  echo "K3s $version, a marker of the rehearsal: the program itself is emulated" > /usr/local/bin/k3s.new
+  echo "K3s $version (a marker of the rehearsal: the program itself is emulated)" > /usr/local/bin/k3s.new
   chmod 755 /usr/local/bin/k3s.new
   if cmp -s /usr/local/bin/k3s.new /usr/local/bin/k3s; then
     rm -f /usr/local/bin/k3s.new

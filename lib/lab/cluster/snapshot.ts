@@ -9,7 +9,15 @@ const PASSING = ['Pod', 'Event', 'Endpoints', 'EndpointSlice', 'ServiceL2Status'
 const VOLATILE = [
   ...['uid', 'resourceVersion', 'generation', 'observedGeneration', 'creationTimestamp', 'lastTransitionTime'],
   ...['startTime', 'completionTime', 'notAfter', 'machineID', 'clusterIP', 'clusterIPs', 'nodePort', 'podCIDR'],
-  ...['ownerReferences', 'conditions', 'volumeName', 'volumeHandle', 'csi.storage.k8s.io/pv/name', 'restartedAt', 'selected-node'],
+  ...[
+    'ownerReferences',
+    'conditions',
+    'volumeName',
+    'volumeHandle',
+    'csi.storage.k8s.io/pv/name',
+    'restartedAt',
+    'selected-node',
+  ],
 ];
 /** pvc-UID, svclb-NAME-UID, and shares of UIDs in paths. */
 const UID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g;

@@ -3,7 +3,7 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileS
 import { dirname, join } from 'node:path';
 import ssh2 from 'ssh2';
 import { clearMounts } from '../nas/mounts.ts';
-import { plainFolder } from '../plain-folder.ts';
+import { leaveFolder, plainFolder } from '../plain-folder.ts';
 import type { World } from '../types.ts';
 import { neighbours } from './neighbours.ts';
 import { mapPath, rootOf, unmapper } from './paths.ts';
@@ -77,6 +77,7 @@ export async function startHost(wanted: HostSpec, world: World): Promise<Running
       if (neighbours(world).get(spec.address) === running) neighbours(world).delete(spec.address);
       await server.close();
       await stopUnits(running, world);
+      leaveFolder(folder);
     },
   };
   neighbours(world).set(spec.address, running);
@@ -94,7 +95,7 @@ async function boot(host: RunningHost, world: World): Promise<void> {
 /** What the installer and cloud-init leave behind. What is there already is kept: a reboot changes nothing but the boot id. */
 function prepare(spec: HostSpec, home: string, root: string): void {
   for (const path of FOLDERS) mkdirSync(join(root, path), { recursive: true });
-  for (const path of ['journal', 'calls']) mkdirSync(join(spec.folder, path), { recursive: true });
+  mkdirSync(join(spec.folder, 'journal'), { recursive: true });
   const once = (path: string, content: string, mode = 0o644): void => {
     const file = join(root, path);
     mkdirSync(dirname(file), { recursive: true });

@@ -20,6 +20,7 @@ export type MachinesOptions = {
 export class LabMachines implements Machines {
   readonly #options: MachinesOptions;
   readonly #running = new Map<number, RunningHost>();
+  readonly #specs = new WeakMap<RunningHost, GuestSpec>();
 
   constructor(options: MachinesOptions) {
     this.#options = options;
@@ -47,17 +48,26 @@ export class LabMachines implements Machines {
       world,
     );
     this.#running.set(spec.vmid, host);
+    this.#specs.set(host, spec);
     endpoints.set(host.address, null);
     endpoints.set(`${host.address}:22`, `127.0.0.1:${host.port}`);
     onBoot?.(host);
     return {
       address: host.address,
       hostKey: host.hostKey,
-      readFile: async (path) => host.readFile(path),
-      stop: async () => {
-        if (this.#running.get(spec.vmid) === host) await this.stop(spec.vmid);
-      },
+      // By VMID: after a reboot it is another host of the same machine.
+      readFile: async (path) => this.#running.get(spec.vmid)?.readFile(path),
+      stop: () => this.stop(spec.vmid),
     };
+  }
+
+  /** What `reboot` on a machine does; one that is no virtual machine goes on running. */
+  async reboot(address: string): Promise<void> {
+    const host = [...this.#running.values()].find((running) => running.address === address);
+    const spec = host && this.#specs.get(host);
+    if (!spec) return;
+    await this.stop(spec.vmid);
+    await this.boot(spec);
   }
 
   /** Powers a machine off; its folder stays. One that does not run is fine. */

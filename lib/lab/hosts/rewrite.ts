@@ -11,7 +11,7 @@ const BEFORE_PATH = new Set(['', '(', '<', '>', '=', ':', ',', '`', '{', '[', '!
 const PREFIX = new Set(
   'then do else if elif while until ! exec sudo command env nohup time -n -E -- { ( && || ;'.split(' '),
 );
-/** Their single-quoted words are programs of their own, in which a slash is mostly not a path. */
+/** Their quoted words are programs of their own, in which a slash is mostly not a path. */
 const TAKES_PATTERNS = new Set(['sed', 'awk', 'grep', 'egrep', 'tr', 'expr']);
 const TOP_FOLDERS = new Set(
   'bin boot data dev etc home lib media mnt opt proc root run sbin srv sys tmp usr var volume1'.split(' '),
@@ -101,9 +101,10 @@ export function rewriteText(text: string, map: TextMap): string {
       i += 1;
     } else if (char === '/' && !arithmetic && startsPath(word) && !(previous === ':' && text[i + 1] === '/')) {
       const literal = /^[\w.@%+~/-]*/.exec(text.slice(i))?.[0] ?? '/';
-      const pattern = quoted === "'" && TAKES_PATTERNS.has(program) && !TOP_FOLDERS.has(literal.split('/')[1] ?? '');
+      const pattern = quoted !== '' && TAKES_PATTERNS.has(program) && !TOP_FOLDERS.has(literal.split('/')[1] ?? '');
       const lone = literal === '/' && quoted === "'" && word === '' && text[i - 1] !== "'";
-      if (pattern || lone) out += literal;
+      // `#!/bin/sh` that a script writes into another names a program of this machine, when it comes to it.
+      if (pattern || lone || word.endsWith('#!')) out += literal;
       else out += head && word === '' ? map.command(literal) : mapPath(literal, map);
       word += literal;
       i += literal.length;

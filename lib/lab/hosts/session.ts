@@ -6,7 +6,8 @@ import type { Duplex, Readable, Writable } from 'node:stream';
 import { messageOf } from '../../errors.ts';
 import { quote } from '../../quote.ts';
 import type { ProgramResult, World } from '../types.ts';
-import { longestMapped, mapPath, type PathMap, Refused, rootOf, unmapper } from './paths.ts';
+import { environmentOf } from './environment.ts';
+import { mapPath, mappedFolders, type PathMap, Refused, rootOf, standInsOf, unmapper } from './paths.ts';
 import type { RunningHost } from './spec.ts';
 import type { StandIns } from './standins.ts';
 import { unmapStream } from './strip.ts';
@@ -38,7 +39,7 @@ export class Session {
     this.#map = { folder: host.folder, mounts: host.mounts };
     this.#home = host.spec.user === 'root' ? '/root' : `/home/${host.spec.user}`;
     sessions += 1;
-    this.#calls = join(host.folder, 'calls', String(sessions));
+    this.#calls = join(standInsOf(host), 'calls', String(sessions));
     mkdirSync(this.#calls, { recursive: true });
   }
 
@@ -78,20 +79,7 @@ export class Session {
       cwd: root + this.#home,
       detached: true,
       stdio: ['pipe', 'pipe', 'pipe', 'pipe', 'pipe'],
-      env: {
-        ...given,
-        PATH: this.#standIns.path,
-        HOME: root + this.#home,
-        PWD: root + this.#home,
-        TMPDIR: `${root}/tmp`,
-        USER: spec.user,
-        LOGNAME: spec.user,
-        SHELL: '/bin/sh',
-        LANG: 'C.UTF-8',
-        HOMELAB_LAB_CALL: this.#calls,
-        HOMELAB_LAB_SUDO: join(this.#host.folder, 'sudo-password'),
-        ...(spec.user === 'root' ? { HOMELAB_LAB_ROOT: '1' } : {}),
-      },
+      env: { ...given, PATH: this.#standIns.path, ...environmentOf(spec, root, this.#home, this.#calls) },
     });
     this.#child = child;
     const [stdin, stdout, stderr, asked, answers] = child.stdio as [Writable, Readable, Readable, Readable, Duplex];
@@ -101,7 +89,7 @@ export class Session {
     const unmap = unmapper(this.#map);
     const pipeBack = (from: Readable, to: Writable): Promise<void> =>
       new Promise((done) => {
-        const through = from.pipe(unmapStream(unmap, longestMapped(this.#map)));
+        const through = from.pipe(unmapStream(unmap, mappedFolders(this.#map)));
         through.on('end', done);
         // Nobody listens any more: what still comes is thrown away.
         streams.stdout.once('close', () => through.unpipe(to).resume());

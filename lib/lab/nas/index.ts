@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import type { Config } from '../../config/schema.ts';
 import type { EndpointFile } from '../endpoint-file.ts';
-import { plainFolder } from '../plain-folder.ts';
+import { leaveFolder, plainFolder } from '../plain-folder.ts';
 import { clientsIn } from './clients.ts';
 
 export type NasFaults = {
@@ -141,6 +141,7 @@ export async function startNas(
       return server && { host: '127.0.0.1', port: portOf(server) };
     },
     close: async () => {
+      for (const place of folders.values()) leaveFolder(place);
       await Promise.all([...ports.values()].map((server) => new Promise((done) => server.close(done))));
     },
   };

@@ -117,6 +117,8 @@ function strip(record: Record<string, unknown>): Record<string, unknown> {
   const bare = (value: unknown): unknown =>
     Array.isArray(value) ? value.map(bare) : isRecord(value) ? strip(value) : value;
   return Object.fromEntries(
-    Object.entries(record).flatMap(([key, value]) => (value === null || value === undefined ? [] : [[key, bare(value)]])),
+    Object.entries(record).flatMap(([key, value]) =>
+      value === null || value === undefined ? [] : [[key, bare(value)]],
+    ),
   );
 }

@@ -23,16 +23,23 @@ export function withDefaults(object: Thing, store: ObjectStore, serviceCidr: str
     case 'PersistentVolumeClaim':
       return withStorageClass(object, store);
     case 'StorageClass':
-      return { ...object, reclaimPolicy: object.reclaimPolicy ?? 'Delete', volumeBindingMode: object.volumeBindingMode ?? 'Immediate' };
+      return {
+        ...object,
+        reclaimPolicy: object.reclaimPolicy ?? 'Delete',
+        volumeBindingMode: object.volumeBindingMode ?? 'Immediate',
+      };
     case 'Deployment':
     case 'StatefulSet':
-      return { ...object, spec: { replicas: 1, revisionHistoryLimit: 10, ...withTemplate(recordAt(object, 'spec'), 'Always') } };
+      return {
+        ...object,
+        spec: { replicas: 1, revisionHistoryLimit: 10, ...withTemplate(recordAt(object, 'spec'), 'Always') },
+      };
     case 'DaemonSet':
       return { ...object, spec: { revisionHistoryLimit: 10, ...withTemplate(recordAt(object, 'spec'), 'Always') } };
     case 'Job':
       return {
         ...object,
-        spec: { parallelism: 1, completions: 1, backoffLimit: 6, ...withTemplate(recordAt(object, 'spec'), 'Never') },
+        spec: { parallelism: 1, completions: 1, backoffLimit: 6, ...withTemplate(recordAt(object, 'spec'), 'Always') },
       };
     case 'Pod':
       return { ...object, spec: podSpec(recordAt(object, 'spec'), 'Always') };
@@ -103,7 +110,9 @@ function freeClusterIp(store: ObjectStore, serviceCidr: string): string {
 
 function withNodePorts(ports: Record<string, unknown>[], store: ObjectStore): Record<string, unknown>[] {
   const taken = new Set(
-    store.list('v1', 'Service').flatMap((service) => itemsAt(service, 'spec.ports').map((port) => numberAt(port, 'nodePort'))),
+    store
+      .list('v1', 'Service')
+      .flatMap((service) => itemsAt(service, 'spec.ports').map((port) => numberAt(port, 'nodePort'))),
   );
   return ports.map((port) => {
     if (typeof port.nodePort === 'number') return port;
@@ -119,7 +128,9 @@ function withClass(object: Thing, store: ObjectStore): Thing {
   const standard = store
     .list('networking.k8s.io/v1', 'IngressClass')
     .find((c) => c.metadata.annotations?.['ingressclass.kubernetes.io/is-default-class'] === 'true');
-  return standard ? { ...object, spec: { ...recordAt(object, 'spec'), ingressClassName: standard.metadata.name } } : object;
+  return standard
+    ? { ...object, spec: { ...recordAt(object, 'spec'), ingressClassName: standard.metadata.name } }
+    : object;
 }
 
 function withStorageClass(object: Thing, store: ObjectStore): Thing {

@@ -24,7 +24,9 @@ export class NoConnection extends Error {
 /** Several refusals of one request, joined as kubectl prints them. */
 export class FieldConflict extends Error {
   constructor(conflicts: { manager: string; apiVersion: string; path: string }[]) {
-    const lines = conflicts.map(({ manager, apiVersion, path }) => `conflict with "${manager}" using ${apiVersion}: ${path}`);
+    const lines = conflicts.map(
+      ({ manager, apiVersion, path }) => `conflict with "${manager}" using ${apiVersion}: ${path}`,
+    );
     super(
       `Apply failed with ${conflicts.length} conflict${conflicts.length > 1 ? 's' : ''}: ${lines.join('\n')}\n` +
         'Please review the fields above--they currently have other managers; take them over with --force-conflicts, or leave them out.',

@@ -28,7 +28,9 @@ export function serverSideApply(
   if (conflicts.length > 0 && !force) throw new FieldConflict(conflicts);
 
   const object = live ? structuredClone(live) : identity(applied);
-  const next: Owners = new Map([...owners].map(([key, { path, managers }]) => [key, { path, managers: new Set(managers) }]));
+  const next: Owners = new Map(
+    [...owners].map(([key, { path, managers }]) => [key, { path, managers: new Set(managers) }]),
+  );
   const now = new Set(said.map(([path]) => pathText(path)));
   for (const [key, { path, managers }] of next) {
     if (now.has(key) || !managers.delete(manager) || managers.size > 0) continue;
@@ -61,7 +63,9 @@ export function ownersAfterUpdate(before: Thing | undefined, after: Thing, owner
 function fieldsOf(object: Thing): Record<string, unknown> {
   const { apiVersion: _apiVersion, kind: _kind, status: _status, metadata, ...rest } = object;
   const { labels, annotations, ownerReferences, finalizers } = metadata;
-  const owned = Object.entries({ labels, annotations, ownerReferences, finalizers }).filter(([, value]) => value !== undefined);
+  const owned = Object.entries({ labels, annotations, ownerReferences, finalizers }).filter(
+    ([, value]) => value !== undefined,
+  );
   return owned.length > 0 ? { ...rest, metadata: Object.fromEntries(owned) } : rest;
 }
 

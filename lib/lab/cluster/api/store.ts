@@ -53,7 +53,8 @@ export class ObjectStore {
     const before = this.#byKey.get(keyFor(object));
     const nextOwners = owners ?? ownersAfterUpdate(before?.object, object, before?.owners ?? new Map(), manager);
     const metadata = { ...object.metadata };
-    for (const field of ['uid', 'resourceVersion', 'generation', 'creationTimestamp', 'managedFields']) delete metadata[field];
+    for (const field of ['uid', 'resourceVersion', 'generation', 'creationTimestamp', 'managedFields'])
+      delete metadata[field];
     const bare: Thing = { ...object, metadata };
     if (before) {
       const { uid, resourceVersion, generation, creationTimestamp } = before.object.metadata;
@@ -63,9 +64,16 @@ export class ObjectStore {
         return before.object;
       }
       const respecified = !same(bare.spec, before.object.spec);
-      return this.#set({ ...bare, metadata: { ...kept, generation: (generation ?? 1) + (respecified ? 1 : 0) } }, nextOwners);
+      return this.#set(
+        { ...bare, metadata: { ...kept, generation: (generation ?? 1) + (respecified ? 1 : 0) } },
+        nextOwners,
+      );
     }
-    const born = { uid: randomUUID(), generation: 1, creationTimestamp: new Date().toISOString().replace(/\.\d+Z$/, 'Z') };
+    const born = {
+      uid: randomUUID(),
+      generation: 1,
+      creationTimestamp: new Date().toISOString().replace(/\.\d+Z$/, 'Z'),
+    };
     return this.#set({ ...bare, metadata: { ...metadata, ...born } }, nextOwners);
   }
 

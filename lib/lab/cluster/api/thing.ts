@@ -98,9 +98,7 @@ export function withCondition(
   const lastTransitionTime =
     before?.status === status ? before.lastTransitionTime : new Date().toISOString().replace(/\.\d+Z$/, 'Z');
   const next = { type, status, reason, message, lastTransitionTime };
-  return before
-    ? conditions.map((condition) => (condition === before ? next : condition))
-    : [...conditions, next];
+  return before ? conditions.map((condition) => (condition === before ? next : condition)) : [...conditions, next];
 }
 
 /** A short hash for generated names that must be the same in each run. */

@@ -50,7 +50,9 @@ export function render(spec: unknown, name: string, namespace: string): { object
   const home = repo || (chart.startsWith('oci://') ? chart : '');
   if (!home) return { failure: `Error: INSTALLATION FAILED: chart "${chart}" not found: no repository is given` };
   if (!Object.values(CHARTS).some((c) => c.home.test(home)))
-    return { failure: `Error: looks like "${home}" is not a valid chart repository or cannot be reached: 404 Not Found` };
+    return {
+      failure: `Error: looks like "${home}" is not a valid chart repository or cannot be reached: 404 Not Found`,
+    };
   if (!known?.home.test(home))
     return { failure: `Error: INSTALLATION FAILED: chart "${base}" not found in ${home} repository` };
   if (version && !known.version.test(version))
@@ -94,10 +96,22 @@ function metallb({ name, namespace, version, values }: Release): Thing[] {
       tolerations: ON_CONTROL_PLANE,
       hostNetwork: true,
     }),
-    service(namespace, 'metallb-webhook-service', labels('controller'), [{ name: 'webhook', port: 443, targetPort: 9443 }]),
-    { apiVersion: 'admissionregistration.k8s.io/v1', kind: 'ValidatingWebhookConfiguration', metadata: { name: 'metallb-webhook-configuration' } },
+    service(namespace, 'metallb-webhook-service', labels('controller'), [
+      { name: 'webhook', port: 443, targetPort: 9443 },
+    ]),
+    {
+      apiVersion: 'admissionregistration.k8s.io/v1',
+      kind: 'ValidatingWebhookConfiguration',
+      metadata: { name: 'metallb-webhook-configuration' },
+    },
     ...(frr
-      ? [daemonSet(namespace, `${name}-frr-k8s`, { image: 'quay.io/metallb/frr-k8s:v0.0.21', labels: labels('frr-k8s'), hostNetwork: true })]
+      ? [
+          daemonSet(namespace, `${name}-frr-k8s`, {
+            image: 'quay.io/metallb/frr-k8s:v0.0.21',
+            labels: labels('frr-k8s'),
+            hostNetwork: true,
+          }),
+        ]
       : []),
   ];
 }
@@ -121,22 +135,45 @@ function certManager({ name, namespace, version, values }: Release): Thing[] {
       };
       return [
         serviceAccount(namespace, `${full}${suffix}`),
-        deployment(namespace, `${full}${suffix}`, { image: `quay.io/jetstack/cert-manager-${image}:v${version.replace(/^v/, '')}`, labels, args }),
+        deployment(namespace, `${full}${suffix}`, {
+          image: `quay.io/jetstack/cert-manager-${image}:v${version.replace(/^v/, '')}`,
+          labels,
+          args,
+        }),
         service(namespace, `${full}${suffix}`, labels, [{ name: 'https', port: 443, targetPort: 10250 }]),
       ];
     }),
-    { apiVersion: 'admissionregistration.k8s.io/v1', kind: 'ValidatingWebhookConfiguration', metadata: { name: `${full}-webhook` } },
+    {
+      apiVersion: 'admissionregistration.k8s.io/v1',
+      kind: 'ValidatingWebhookConfiguration',
+      metadata: { name: `${full}-webhook` },
+    },
   ];
 }
 
 function csiDriverNfs({ namespace, version }: Release): Thing[] {
   const image = `registry.k8s.io/sig-storage/nfsplugin:v${version.replace(/^v/, '')}`;
   return [
-    { apiVersion: 'storage.k8s.io/v1', kind: 'CSIDriver', metadata: { name: 'nfs.csi.k8s.io' }, spec: { attachRequired: false } },
+    {
+      apiVersion: 'storage.k8s.io/v1',
+      kind: 'CSIDriver',
+      metadata: { name: 'nfs.csi.k8s.io' },
+      spec: { attachRequired: false },
+    },
     serviceAccount(namespace, 'csi-nfs-controller-sa'),
     serviceAccount(namespace, 'csi-nfs-node-sa'),
-    deployment(namespace, 'csi-nfs-controller', { image, labels: { app: 'csi-nfs-controller' }, tolerations: ON_CONTROL_PLANE, hostNetwork: true }),
-    daemonSet(namespace, 'csi-nfs-node', { image, labels: { app: 'csi-nfs-node' }, tolerations: EVERYWHERE, hostNetwork: true }),
+    deployment(namespace, 'csi-nfs-controller', {
+      image,
+      labels: { app: 'csi-nfs-controller' },
+      tolerations: ON_CONTROL_PLANE,
+      hostNetwork: true,
+    }),
+    daemonSet(namespace, 'csi-nfs-node', {
+      image,
+      labels: { app: 'csi-nfs-node' },
+      tolerations: EVERYWHERE,
+      hostNetwork: true,
+    }),
   ];
 }
 

@@ -20,7 +20,13 @@ export function daemonSet(namespace: string, name: string, options: WorkloadOpti
   return workload('DaemonSet', namespace, name, options, {});
 }
 
-function workload(kind: string, namespace: string, name: string, options: WorkloadOptions, extra: Record<string, unknown>): Thing {
+function workload(
+  kind: string,
+  namespace: string,
+  name: string,
+  options: WorkloadOptions,
+  extra: Record<string, unknown>,
+): Thing {
   const { image, labels, tolerations, hostNetwork, args, ports } = options;
   return {
     apiVersion: 'apps/v1',
@@ -51,12 +57,19 @@ export function service(
   ports: PortOptions[],
   extra: Record<string, unknown> = {},
 ): Thing {
-  return { apiVersion: 'v1', kind: 'Service', metadata: { name, namespace, labels: selector }, spec: { selector, ports, ...extra } };
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name, namespace, labels: selector },
+    spec: { selector, ports, ...extra },
+  };
 }
 
 export function serviceAccount(namespace: string, name: string): Thing {
   return { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name, namespace } };
 }
 
-export const ON_CONTROL_PLANE = [{ key: 'node-role.kubernetes.io/control-plane', operator: 'Exists', effect: 'NoSchedule' }];
+export const ON_CONTROL_PLANE = [
+  { key: 'node-role.kubernetes.io/control-plane', operator: 'Exists', effect: 'NoSchedule' },
+];
 export const EVERYWHERE = [{ operator: 'Exists' }];

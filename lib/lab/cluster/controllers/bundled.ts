@@ -9,24 +9,40 @@ const SYSTEM = 'kube-system';
 export function bundled(cluster: Cluster): void {
   const { store, disabled } = cluster;
   for (const name of ['default', SYSTEM, 'kube-public', 'kube-node-lease'])
-    if (!store.get('v1', 'Namespace', name)) installObject(cluster, { apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
+    if (!store.get('v1', 'Namespace', name))
+      installObject(cluster, { apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
   if (!store.get('v1', 'Service', 'kubernetes', 'default')) installObject(cluster, apiService(address(cluster, 1)));
   for (const [addon, objects] of Object.entries(ADDONS)) {
     if (disabled.has(addon) || store.get('k3s.cattle.io/v1', 'Addon', addon, SYSTEM)) continue;
     for (const object of objects(cluster)) installObject(cluster, object);
-    store.put({ apiVersion: 'k3s.cattle.io/v1', kind: 'Addon', metadata: { name: addon, namespace: SYSTEM }, spec: { source: `/var/lib/rancher/k3s/server/manifests/${addon}.yaml` } });
+    store.put({
+      apiVersion: 'k3s.cattle.io/v1',
+      kind: 'Addon',
+      metadata: { name: addon, namespace: SYSTEM },
+      spec: { source: `/var/lib/rancher/k3s/server/manifests/${addon}.yaml` },
+    });
   }
 }
 
 const ADDONS: Record<string, (cluster: Cluster) => Thing[]> = {
   coredns: (cluster) => [
     { ...config('coredns'), data: { Corefile: '.:53 {\n    errors\n    health\n    ready\n}\n' } },
-    deployment(SYSTEM, 'coredns', { image: 'rancher/mirrored-coredns-coredns:1.14.1', labels: { 'k8s-app': 'kube-dns' }, tolerations: ON_CONTROL_PLANE }),
-    service(SYSTEM, 'kube-dns', { 'k8s-app': 'kube-dns' }, [{ name: 'dns-tcp', port: 53, targetPort: 53 }], { clusterIP: address(cluster, 10) }),
+    deployment(SYSTEM, 'coredns', {
+      image: 'rancher/mirrored-coredns-coredns:1.14.1',
+      labels: { 'k8s-app': 'kube-dns' },
+      tolerations: ON_CONTROL_PLANE,
+    }),
+    service(SYSTEM, 'kube-dns', { 'k8s-app': 'kube-dns' }, [{ name: 'dns-tcp', port: 53, targetPort: 53 }], {
+      clusterIP: address(cluster, 10),
+    }),
   ],
   'local-storage': () => [
     { ...config('local-path-config'), data: { 'config.json': '{}' } },
-    deployment(SYSTEM, 'local-path-provisioner', { image: 'rancher/local-path-provisioner:v0.0.34', labels: { app: 'local-path-provisioner' }, tolerations: ON_CONTROL_PLANE }),
+    deployment(SYSTEM, 'local-path-provisioner', {
+      image: 'rancher/local-path-provisioner:v0.0.34',
+      labels: { app: 'local-path-provisioner' },
+      tolerations: ON_CONTROL_PLANE,
+    }),
     {
       apiVersion: 'storage.k8s.io/v1',
       kind: 'StorageClass',
@@ -37,11 +53,22 @@ const ADDONS: Record<string, (cluster: Cluster) => Thing[]> = {
     },
   ],
   'metrics-server': () => [
-    deployment(SYSTEM, 'metrics-server', { image: 'rancher/mirrored-metrics-server:v0.8.1', labels: { 'k8s-app': 'metrics-server' }, tolerations: ON_CONTROL_PLANE }),
-    service(SYSTEM, 'metrics-server', { 'k8s-app': 'metrics-server' }, [{ name: 'https', port: 443, targetPort: 10250 }]),
+    deployment(SYSTEM, 'metrics-server', {
+      image: 'rancher/mirrored-metrics-server:v0.8.1',
+      labels: { 'k8s-app': 'metrics-server' },
+      tolerations: ON_CONTROL_PLANE,
+    }),
+    service(SYSTEM, 'metrics-server', { 'k8s-app': 'metrics-server' }, [
+      { name: 'https', port: 443, targetPort: 10250 },
+    ]),
   ],
   runtimes: () =>
-    ['nvidia', 'nvidia-experimental', 'crun'].map((name) => ({ apiVersion: 'node.k8s.io/v1', kind: 'RuntimeClass', metadata: { name }, handler: name })),
+    ['nvidia', 'nvidia-experimental', 'crun'].map((name) => ({
+      apiVersion: 'node.k8s.io/v1',
+      kind: 'RuntimeClass',
+      metadata: { name },
+      handler: name,
+    })),
   traefik: () => [helmChart('traefik-crd'), helmChart('traefik')],
 };
 

@@ -11,7 +11,8 @@ export async function certificates(cluster: Cluster): Promise<void> {
     .list('v1', 'Pod')
     .find((pod) => pod.metadata.labels?.['app.kubernetes.io/name'] === 'cert-manager' && isPodReady(pod));
   if (!running) return;
-  for (const issuer of cluster.store.list(API, 'ClusterIssuer')) checkIssuer(cluster, issuer, running.metadata.namespace ?? '');
+  for (const issuer of cluster.store.list(API, 'ClusterIssuer'))
+    checkIssuer(cluster, issuer, running.metadata.namespace ?? '');
   for (const ingress of cluster.store.list('networking.k8s.io/v1', 'Ingress')) shim(cluster, ingress);
   for (const certificate of cluster.store.list(API, 'Certificate')) await issue(cluster, certificate);
 }
@@ -19,7 +20,9 @@ export async function certificates(cluster: Cluster): Promise<void> {
 /** cert-manager's webhook, without which none of its objects is taken. */
 export function certManagerWebhook(cluster: Cluster, object: Thing): void {
   if (!object.apiVersion.startsWith('cert-manager.io/')) return;
-  const pod = cluster.store.list('v1', 'Pod').find((p) => p.metadata.labels?.['app.kubernetes.io/component'] === 'webhook' && isPodReady(p));
+  const pod = cluster.store
+    .list('v1', 'Pod')
+    .find((p) => p.metadata.labels?.['app.kubernetes.io/component'] === 'webhook' && isPodReady(p));
   if (pod) return;
   throw new ApiError(
     'InternalError',
@@ -44,11 +47,20 @@ function checkIssuer(cluster: Cluster, issuer: Thing, namespace: string): void {
   if (!problem && !cluster.loop.due(`issuer ${issuer.metadata.uid}`, cluster.pace.certificate)) return;
   const conditions = problem
     ? withCondition(issuer, 'Ready', 'False', 'ErrGetSecret', problem)
-    : withCondition(issuer, 'Ready', 'True', 'ACMEAccountRegistered', 'The ACME account was registered with the ACME server');
+    : withCondition(
+        issuer,
+        'Ready',
+        'True',
+        'ACMEAccountRegistered',
+        'The ACME account was registered with the ACME server',
+      );
   cluster.store.putStatus(issuer, { conditions });
   const account = textAt(issuer, 'spec.acme.privateKeySecretRef.name');
   if (!problem && account && !cluster.store.get('v1', 'Secret', account, namespace))
-    cluster.store.put({ apiVersion: 'v1', kind: 'Secret', metadata: { name: account, namespace }, type: 'Opaque', data: {} }, 'cert-manager');
+    cluster.store.put(
+      { apiVersion: 'v1', kind: 'Secret', metadata: { name: account, namespace }, type: 'Opaque', data: {} },
+      'cert-manager',
+    );
 }
 
 /** A Certificate for each TLS entry of an annotated Ingress; not when another Ingress has that Secret already. */
@@ -66,7 +78,12 @@ function shim(cluster: Cluster, ingress: Thing): void {
     const live = cluster.store.get(API, 'Certificate', secretName, namespace);
     const owner = live?.metadata.ownerReferences?.[0];
     if (live && owner?.uid !== ingress.metadata.uid) {
-      cluster.event(ingress, 'Warning', 'BadConfig', `certificate resource is not owned by this object. refusing to update non-owned certificate resource for object`);
+      cluster.event(
+        ingress,
+        'Warning',
+        'BadConfig',
+        `certificate resource is not owned by this object. refusing to update non-owned certificate resource for object`,
+      );
       continue;
     }
     cluster.store.put(
@@ -74,7 +91,12 @@ function shim(cluster: Cluster, ingress: Thing): void {
         apiVersion: API,
         kind: 'Certificate',
         metadata: { name: secretName, namespace, ownerReferences: [ownerOf(ingress)] },
-        spec: { dnsNames, secretName, issuerRef: { group: 'cert-manager.io', kind: 'ClusterIssuer', name: issuer }, usages: ['digital signature', 'key encipherment'] },
+        spec: {
+          dnsNames,
+          secretName,
+          issuerRef: { group: 'cert-manager.io', kind: 'ClusterIssuer', name: issuer },
+          usages: ['digital signature', 'key encipherment'],
+        },
         ...(live?.status ? { status: live.status } : {}),
       },
       'cert-manager',
@@ -87,14 +109,26 @@ async function issue(cluster: Cluster, certificate: Thing): Promise<void> {
   const { namespace, uid } = certificate.metadata;
   const secretName = textAt(certificate, 'spec.secretName');
   const names = (valueAt(certificate, 'spec.dnsNames') as string[] | undefined) ?? [];
-  const issuedFor = store.get('v1', 'Secret', secretName, namespace)?.metadata.annotations?.['cert-manager.io/alt-names'];
-  if (issuedFor === names.join(',')) return setReady(cluster, certificate, 'True', 'Ready', 'Certificate is up to date and has not expired');
+  const issuedFor = store.get('v1', 'Secret', secretName, namespace)?.metadata.annotations?.[
+    'cert-manager.io/alt-names'
+  ];
+  if (issuedFor === names.join(','))
+    return setReady(cluster, certificate, 'True', 'Ready', 'Certificate is up to date and has not expired');
   const issuerName = textAt(certificate, 'spec.issuerRef.name');
   const issuer = store.get(API, 'ClusterIssuer', issuerName);
   const waiting = (reason: string, message: string): void => setReady(cluster, certificate, 'False', reason, message);
-  if (!issuer) return waiting('DoesNotExist', `Issuing certificate as Secret does not exist: Referenced "ClusterIssuer" not found: clusterissuer.cert-manager.io "${issuerName}" not found`);
-  if (textAt(issuer, 'status.conditions[Ready].status') !== 'True') return waiting('DoesNotExist', 'Issuing certificate as Secret does not exist: the issuer is not ready');
-  if (cluster.faults.acme) return waiting('Failed', `The certificate request has failed to complete and will be retried: ${cluster.faults.acme}`);
+  if (!issuer)
+    return waiting(
+      'DoesNotExist',
+      `Issuing certificate as Secret does not exist: Referenced "ClusterIssuer" not found: clusterissuer.cert-manager.io "${issuerName}" not found`,
+    );
+  if (textAt(issuer, 'status.conditions[Ready].status') !== 'True')
+    return waiting('DoesNotExist', 'Issuing certificate as Secret does not exist: the issuer is not ready');
+  if (cluster.faults.acme)
+    return waiting(
+      'Failed',
+      `The certificate request has failed to complete and will be retried: ${cluster.faults.acme}`,
+    );
   const zone = names.find((name) => !inZones(issuer, name));
   if (zone) return waiting('Failed', `no configured challenge solvers can be used for this challenge: ${zone}`);
   waiting('DoesNotExist', 'Issuing certificate as Secret does not exist');
@@ -133,7 +167,19 @@ function inZones(issuer: Thing, name: string): boolean {
   );
 }
 
-function setReady(cluster: Cluster, certificate: Thing, status: 'True' | 'False', reason: string, message: string): void {
-  const times = status === 'True' && !textAt(certificate, 'status.notAfter') ? { notAfter: new Date(Date.now() + 30 * 24 * 3600 * 1000).toISOString() } : {};
-  cluster.store.putStatus(certificate, { ...times, conditions: withCondition(certificate, 'Ready', status, reason, message) });
+function setReady(
+  cluster: Cluster,
+  certificate: Thing,
+  status: 'True' | 'False',
+  reason: string,
+  message: string,
+): void {
+  const times =
+    status === 'True' && !textAt(certificate, 'status.notAfter')
+      ? { notAfter: new Date(Date.now() + 30 * 24 * 3600 * 1000).toISOString() }
+      : {};
+  cluster.store.putStatus(certificate, {
+    ...times,
+    conditions: withCondition(certificate, 'Ready', status, reason, message),
+  });
 }

@@ -1,4 +1,4 @@
-import { fullName, textAt, type Thing } from '../api/thing.ts';
+import { fullName, type Thing, textAt } from '../api/thing.ts';
 import { render } from '../charts/index.ts';
 import type { Cluster } from '../cluster.ts';
 import { installObject } from './install.ts';
@@ -15,7 +15,7 @@ export function install(cluster: Cluster, pod: Thing, chartName: string): { code
   const namespace = textAt(chart, 'spec.targetNamespace') || (chart.metadata.namespace ?? 'default');
   const failed = (words: string): { code: number; log: string } => ({ code: 1, log: `${words}\n` });
   const fault = cluster.faults.helm[chartName];
-  if (fault) return failed(`Error: INSTALLATION FAILED: ${fault}`);
+  if (fault) return failed(fault);
   if (!store.get('v1', 'Namespace', namespace)) {
     if (chart.spec === undefined || !(chart.spec as { createNamespace?: boolean }).createNamespace)
       return failed(`Error: INSTALLATION FAILED: create: failed to create: namespaces "${namespace}" not found`);
@@ -47,7 +47,10 @@ export function uninstall(cluster: Cluster, name: string, namespace: string): vo
 function releaseObjects(cluster: Cluster, name: string, namespace: string): Thing[] {
   return cluster.store
     .all()
-    .filter(({ metadata: { annotations } }) => annotations?.[RELEASE] === name && annotations[RELEASE_NAMESPACE] === namespace);
+    .filter(
+      ({ metadata: { annotations } }) =>
+        annotations?.[RELEASE] === name && annotations[RELEASE_NAMESPACE] === namespace,
+    );
 }
 
 function liveOf(cluster: Cluster, { apiVersion, kind, metadata: { name, namespace } }: Thing): Thing | undefined {

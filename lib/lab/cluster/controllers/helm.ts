@@ -45,7 +45,13 @@ function installJob(chart: Thing, name: string, hash: string): Thing {
   return {
     apiVersion: 'batch/v1',
     kind: 'Job',
-    metadata: { name, namespace: chart.metadata.namespace, labels, annotations: { [HASH]: hash }, ownerReferences: [ownerOf(chart)] },
+    metadata: {
+      name,
+      namespace: chart.metadata.namespace,
+      labels,
+      annotations: { [HASH]: hash },
+      ownerReferences: [ownerOf(chart)],
+    },
     spec: {
       backoffLimit: abort ? 0 : 2,
       template: {

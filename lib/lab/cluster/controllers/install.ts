@@ -7,7 +7,8 @@ export function installObject(cluster: Cluster, object: Thing, manager = 'k3s'):
   const { store, api } = cluster;
   const { name, namespace, labels, annotations } = object.metadata;
   const live = store.get(object.apiVersion, object.kind, name, namespace);
-  const spec = typeof object.spec === 'object' && live ? { ...pick(live.spec, ['clusterIP']), ...object.spec } : object.spec;
+  const spec =
+    typeof object.spec === 'object' && live ? { ...pick(live.spec, ['clusterIP']), ...object.spec } : object.spec;
   const merged = {
     ...object,
     ...(spec === undefined ? {} : { spec }),
@@ -15,7 +16,9 @@ export function installObject(cluster: Cluster, object: Thing, manager = 'k3s'):
     metadata: {
       ...object.metadata,
       ...(live?.metadata.labels || labels ? { labels: { ...live?.metadata.labels, ...labels } } : {}),
-      ...(live?.metadata.annotations || annotations ? { annotations: { ...live?.metadata.annotations, ...annotations } } : {}),
+      ...(live?.metadata.annotations || annotations
+        ? { annotations: { ...live?.metadata.annotations, ...annotations } }
+        : {}),
     },
   };
   return store.put(withDefaults(merged, store, api.serviceCidr), manager);

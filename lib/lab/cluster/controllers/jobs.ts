@@ -1,5 +1,15 @@
 import { same } from '../api/server-side-apply.ts';
-import { isOwnedBy, itemsAt, numberAt, ownerOf, recordAt, shortHash, type Thing, textAt, textsAt } from '../api/thing.ts';
+import {
+  isOwnedBy,
+  itemsAt,
+  numberAt,
+  ownerOf,
+  recordAt,
+  shortHash,
+  type Thing,
+  textAt,
+  textsAt,
+} from '../api/thing.ts';
 import type { Cluster } from '../cluster.ts';
 
 /** Jobs make one pod at a time until one succeeded, or too many failed. CronJobs only wait: no schedule passes in a rehearsal. */
@@ -24,7 +34,10 @@ function advance(cluster: Cluster, job: Thing): void {
   const end = (type: string, reason: string, message: string): void => {
     const condition = { type, status: 'True', reason, message, lastTransitionTime: now() };
     const conditions = [...(type === 'Complete' ? [{ ...condition, type: 'SuccessCriteriaMet' }] : []), condition];
-    cluster.store.put({ ...job, status: { ...counts, conditions, ...(type === 'Complete' ? { completionTime: now() } : {}) } });
+    cluster.store.put({
+      ...job,
+      status: { ...counts, conditions, ...(type === 'Complete' ? { completionTime: now() } : {}) },
+    });
   };
   if (succeeded >= wanted) return end('Complete', 'CompletionsReached', 'Reached expected number of succeeded pods');
   if (failed > limit) {
@@ -41,7 +54,11 @@ function advance(cluster: Cluster, job: Thing): void {
     metadata: {
       name,
       namespace: job.metadata.namespace,
-      labels: { ...textsAt(template, 'metadata.labels'), 'job-name': job.metadata.name, 'batch.kubernetes.io/job-name': job.metadata.name },
+      labels: {
+        ...textsAt(template, 'metadata.labels'),
+        'job-name': job.metadata.name,
+        'batch.kubernetes.io/job-name': job.metadata.name,
+      },
       ownerReferences: [ownerOf(job)],
     },
     spec: recordAt(template, 'spec'),

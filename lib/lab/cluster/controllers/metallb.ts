@@ -12,12 +12,15 @@ const FROM_POOL = 'metallb.io/ip-allocated-from-pool';
 /** MetalLB: gives each LoadBalancer the lowest free address of a pool, and announces it where an L2Advertisement says so. */
 export function metallb(cluster: Cluster): void {
   const controller = readyPods(cluster, 'controller')[0];
-  const serves = controller !== undefined && cluster.loop.due(`webhook ${controller.metadata.uid}`, cluster.pace.webhook);
+  const serves =
+    controller !== undefined && cluster.loop.due(`webhook ${controller.metadata.uid}`, cluster.pace.webhook);
   cluster.metallbServes = serves && !cluster.faults.metallbWebhook;
   // servicelb takes every load balancer for itself.
   if (!controller || !cluster.disabled.has('servicelb')) return;
   const pools = cluster.store.list(GROUP, 'IPAddressPool', controller.metadata.namespace);
-  const services = cluster.store.list('v1', 'Service').filter((service) => textAt(service, 'spec.type') === 'LoadBalancer');
+  const services = cluster.store
+    .list('v1', 'Service')
+    .filter((service) => textAt(service, 'spec.type') === 'LoadBalancer');
   for (const service of services) assign(cluster, service, pools, takenBesides(cluster, service));
   for (const pool of pools) countPool(cluster, pool);
   announce(cluster, controller.metadata.namespace ?? '');
@@ -26,7 +29,11 @@ export function metallb(cluster: Cluster): void {
 /** MetalLB's validating webhook: not there at all before the chart, and not serving for a while after its pod is ready. */
 export function metallbWebhook(cluster: Cluster, object: Thing): void {
   if (!object.apiVersion.startsWith('metallb.io/')) return;
-  const configured = cluster.store.get('admissionregistration.k8s.io/v1', 'ValidatingWebhookConfiguration', 'metallb-webhook-configuration');
+  const configured = cluster.store.get(
+    'admissionregistration.k8s.io/v1',
+    'ValidatingWebhookConfiguration',
+    'metallb-webhook-configuration',
+  );
   if (!configured) return;
   const kind = object.kind.toLowerCase();
   const webhook = `${kind}validationwebhook.metallb.io`;
@@ -51,7 +58,11 @@ export function metallbWebhook(cluster: Cluster, object: Thing): void {
 function readyPods(cluster: Cluster, component: string): Thing[] {
   return cluster.store.list('v1', 'Pod').filter((pod) => {
     const labels = pod.metadata.labels ?? {};
-    return labels['app.kubernetes.io/name'] === 'metallb' && labels['app.kubernetes.io/component'] === component && isPodReady(pod);
+    return (
+      labels['app.kubernetes.io/name'] === 'metallb' &&
+      labels['app.kubernetes.io/component'] === component &&
+      isPodReady(pod)
+    );
   });
 }
 
@@ -92,12 +103,20 @@ function assign(cluster: Cluster, service: Thing, pools: readonly Thing[], taken
     wantedPool ? pool.metadata.name === wantedPool : wantedIp !== '' || valueAt(pool, 'spec.autoAssign') !== false,
   );
   const current = addressOfService(service);
-  const keeps = usable.some((pool) => holds(pool, current)) && (!wantedIp || wantedIp === current) && !taken.has(current);
+  const keeps =
+    usable.some((pool) => holds(pool, current)) && (!wantedIp || wantedIp === current) && !taken.has(current);
   if (current && keeps) return;
   for (const pool of usable) {
-    const ip = wantedIp ? (holds(pool, wantedIp) && !taken.has(wantedIp) ? wantedIp : undefined) : lowestFree(pool, taken);
+    const ip = wantedIp
+      ? holds(pool, wantedIp) && !taken.has(wantedIp)
+        ? wantedIp
+        : undefined
+      : lowestFree(pool, taken);
     if (!ip) continue;
-    const annotated = { ...service, metadata: { ...service.metadata, annotations: { ...annotations, [FROM_POOL]: pool.metadata.name } } };
+    const annotated = {
+      ...service,
+      metadata: { ...service.metadata, annotations: { ...annotations, [FROM_POOL]: pool.metadata.name } },
+    };
     cluster.store.put({ ...annotated, status: { loadBalancer: { ingress: [{ ip, ipMode: 'VIP' }] } } }, 'metallb');
     cluster.event(service, 'Normal', 'IPAllocated', `Assigned IP ["${ip}"]`);
     return;
@@ -124,7 +143,11 @@ function lowestFree(pool: Thing, taken: ReadonlySet<string>): string | undefined
 
 function countPool(cluster: Cluster, pool: Thing): void {
   const size = rangesOf(pool).reduce((sum, { first, last }) => sum + Number(last - first) + 1, 0);
-  const used = cluster.store.list('v1', 'Service').filter((service) => service.metadata.annotations?.[FROM_POOL] === pool.metadata.name && addressOfService(service)).length;
+  const used = cluster.store
+    .list('v1', 'Service')
+    .filter(
+      (service) => service.metadata.annotations?.[FROM_POOL] === pool.metadata.name && addressOfService(service),
+    ).length;
   cluster.store.putStatus(pool, { assignedIPv4: used, availableIPv4: size - used, assignedIPv6: 0, availableIPv6: 0 });
 }
 
@@ -156,7 +179,8 @@ function announce(cluster: Cluster, namespace: string): void {
       status: { node, serviceName: name, serviceNamespace: own, interfaces: [] },
     });
   }
-  for (const old of store.list(GROUP, 'ServiceL2Status', namespace)) if (!statuses.has(old.metadata.name)) store.delete(old);
+  for (const old of store.list(GROUP, 'ServiceL2Status', namespace))
+    if (!statuses.has(old.metadata.name)) store.delete(old);
   cluster.announced = announced;
 }
 
@@ -174,5 +198,9 @@ function eligibleNodes(cluster: Cluster): string[] {
 
 /** Ports of a Service, for whoever forwards to it. */
 export function portsOf(service: Thing): { name: string; port: number; target: string }[] {
-  return itemsAt(service, 'spec.ports').map((port) => ({ name: textAt(port, 'name'), port: Number(port.port), target: textAt(port, 'targetPort') }));
+  return itemsAt(service, 'spec.ports').map((port) => ({
+    name: textAt(port, 'name'),
+    port: Number(port.port),
+    target: textAt(port, 'targetPort'),
+  }));
 }

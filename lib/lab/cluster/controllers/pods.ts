@@ -18,28 +18,42 @@ export async function pods(cluster: Cluster): Promise<void> {
 
 function bind(cluster: Cluster, pod: Thing): void {
   const claims = claimsOfPod(cluster, pod);
-  if (claims.problem) return pending(cluster, pod, claims.problem);
+  if (claims.problem) {
+    pending(cluster, pod, claims.problem);
+    return;
+  }
   const { nodes, reasons } = candidates(cluster, pod);
   const possible = nodes.filter((node) => claims.nodes === undefined || claims.nodes.includes(node));
   const node = emptiest(cluster, possible);
   if (!node) {
-    const apart = nodes.map(() => 'node(s) didn\'t match PersistentVolume\'s node affinity');
-    return pending(cluster, pod, unschedulable(cluster, [...reasons, ...apart]));
+    const apart = nodes.map(() => "node(s) didn't match PersistentVolume's node affinity");
+    pending(cluster, pod, unschedulable(cluster, [...reasons, ...apart]));
+    return;
   }
   // A volume that waits for its first consumer is made where that one will be.
   for (const claim of claims.waiting)
     cluster.store.put({
       ...claim,
-      metadata: { ...claim.metadata, annotations: { ...claim.metadata.annotations, 'volume.kubernetes.io/selected-node': node } },
+      metadata: {
+        ...claim.metadata,
+        annotations: { ...claim.metadata.annotations, 'volume.kubernetes.io/selected-node': node },
+      },
     });
   if (claims.waiting.length > 0) return;
   const scheduled = withCondition(pod, 'PodScheduled', 'True', '', '');
-  cluster.store.put({ ...pod, spec: { ...recordAt(pod, 'spec'), nodeName: node }, status: { ...recordAt(pod, 'status'), phase: 'Pending', conditions: scheduled } });
+  cluster.store.put({
+    ...pod,
+    spec: { ...recordAt(pod, 'spec'), nodeName: node },
+    status: { ...recordAt(pod, 'status'), phase: 'Pending', conditions: scheduled },
+  });
 }
 
 function pending(cluster: Cluster, pod: Thing, message: string): void {
   cluster.event(pod, 'Warning', 'FailedScheduling', message);
-  cluster.store.putStatus(pod, { phase: 'Pending', conditions: withCondition(pod, 'PodScheduled', 'False', 'Unschedulable', message) });
+  cluster.store.putStatus(pod, {
+    phase: 'Pending',
+    conditions: withCondition(pod, 'PodScheduled', 'False', 'Unschedulable', message),
+  });
 }
 
 async function startPod(cluster: Cluster, pod: Thing, node: string): Promise<void> {
@@ -65,10 +79,21 @@ async function startPod(cluster: Cluster, pod: Thing, node: string): Promise<voi
       state: { terminated: { exitCode: code, reason: code === 0 ? 'Completed' : 'Error' } },
     }));
     const live = cluster.store.get('v1', 'Pod', pod.metadata.name, pod.metadata.namespace);
-    if (live) cluster.store.putStatus(live, { phase, containerStatuses: ended, conditions: withCondition(live, 'Ready', 'False', 'PodCompleted', '') });
+    if (live)
+      cluster.store.putStatus(live, {
+        phase,
+        containerStatuses: ended,
+        conditions: withCondition(live, 'Ready', 'False', 'PodCompleted', ''),
+      });
     return;
   }
-  const running = itemsAt(pod, 'spec.containers').map((container) => ({ name: container.name, ready: true, restartCount: 0, image: container.image, state: { running: {} } }));
+  const running = itemsAt(pod, 'spec.containers').map((container) => ({
+    name: container.name,
+    ready: true,
+    restartCount: 0,
+    image: container.image,
+    state: { running: {} },
+  }));
   cluster.store.putStatus(pod, {
     phase: 'Running',
     hostIP: kubelet.host.address,
@@ -116,8 +141,13 @@ function watch(cluster: Cluster, pod: Thing, nodeName: string): void {
   const ready = textAt(pod, 'status.conditions[Ready].status') === 'True';
   const key = `evict ${pod.metadata.uid}`;
   if (up !== ready)
-    cluster.store.putStatus(pod, { conditions: withCondition(pod, 'Ready', up ? 'True' : 'False', up ? '' : 'NodeNotReady', '') });
+    cluster.store.putStatus(pod, {
+      conditions: withCondition(pod, 'Ready', up ? 'True' : 'False', up ? '' : 'NodeNotReady', ''),
+    });
   if (up) cluster.loop.forget(key);
-  else if (!node || (pod.metadata.ownerReferences?.[0]?.kind !== 'DaemonSet' && cluster.loop.due(key, cluster.pace.eviction)))
+  else if (
+    !node ||
+    (pod.metadata.ownerReferences?.[0]?.kind !== 'DaemonSet' && cluster.loop.due(key, cluster.pace.eviction))
+  )
     cluster.store.delete(pod);
 }

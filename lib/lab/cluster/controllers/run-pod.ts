@@ -39,7 +39,11 @@ async function runContainer(cluster: Cluster, pod: Thing, container: unknown): P
       return [textAt(entry, 'name'), folders.get(value) ?? value];
     }),
   );
-  return run(translated, [...folders.values()][0] ?? '/', { ...env, PATH: '/usr/bin:/bin', HOSTNAME: pod.metadata.name });
+  return run(translated, [...folders.values()][0] ?? '/', {
+    ...env,
+    PATH: '/usr/bin:/bin',
+    HOSTNAME: pod.metadata.name,
+  });
 }
 
 function array(container: unknown, path: string): string[] {
@@ -52,13 +56,20 @@ function staysInside(script: string, mounts: readonly string[]): boolean {
   const paths = script.match(/(?<![\w.$}/-])\/[\w./-]*/g) ?? [];
   return (
     !script.includes('..') &&
-    paths.every((path) => path === '/dev/null' || mounts.some((mount) => path === mount || path.startsWith(`${mount}/`)))
+    paths.every(
+      (path) => path === '/dev/null' || mounts.some((mount) => path === mount || path.startsWith(`${mount}/`)),
+    )
   );
 }
 
 function run(script: string, cwd: string, env: Record<string, string>): Promise<{ code: number; log: string }> {
   return new Promise((resolve) => {
-    const child = spawn('/bin/sh', ['-c', script], { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], timeout: LONGEST * 1000 });
+    const child = spawn('/bin/sh', ['-c', script], {
+      cwd,
+      env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: LONGEST * 1000,
+    });
     let log = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (log += chunk.toString()));
     child.on('error', (error) => resolve({ code: 127, log: `${error.message}\n` }));

@@ -30,7 +30,10 @@ function obstacle(pod: Thing, node: Thing, daemon: boolean): string | undefined 
 }
 
 function affine(pod: Thing, labels: Record<string, string>): boolean {
-  const terms = itemsAt(pod, 'spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms');
+  const terms = itemsAt(
+    pod,
+    'spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms',
+  );
   return terms.length === 0 || terms.some((term) => itemsAt(term, 'matchExpressions').every((e) => matches(e, labels)));
 }
 

@@ -13,7 +13,10 @@ export function storage(cluster: Cluster): void {
   }
 }
 
-type Made = { source: Record<string, unknown>; folder: string; mountOptions?: unknown } | { problem: string } | 'not yet';
+type Made =
+  | { source: Record<string, unknown>; folder: string; mountOptions?: unknown }
+  | { problem: string }
+  | 'not yet';
 
 function provision(cluster: Cluster, claim: Thing): void {
   if (!textAt(claim, 'status.phase')) cluster.store.putStatus(claim, { phase: 'Pending' });
@@ -32,11 +35,21 @@ function provision(cluster: Cluster, claim: Thing): void {
   const volume = `pvc-${claim.metadata.uid}`;
   const made = PROVISIONERS[String(storageClass.provisioner)]?.(cluster, claim, storageClass, volume) ?? 'not yet';
   if (made === 'not yet') {
-    cluster.event(claim, 'Normal', 'ExternalProvisioning', `Waiting for a volume to be created either by the external provisioner '${storageClass.provisioner}' or manually by the system administrator.`);
+    cluster.event(
+      claim,
+      'Normal',
+      'ExternalProvisioning',
+      `Waiting for a volume to be created either by the external provisioner '${storageClass.provisioner}' or manually by the system administrator.`,
+    );
     return;
   }
   if ('problem' in made) {
-    cluster.event(claim, 'Warning', 'ProvisioningFailed', `failed to provision volume with StorageClass "${name}": ${made.problem}`);
+    cluster.event(
+      claim,
+      'Warning',
+      'ProvisioningFailed',
+      `failed to provision volume with StorageClass "${name}": ${made.problem}`,
+    );
     cluster.loop.postpone(key, cluster.pace.retry, cluster.pace.pod);
     return;
   }
@@ -55,7 +68,11 @@ function localPath(cluster: Cluster, claim: Thing, _storageClass: Thing, volume:
   const path = `/var/lib/rancher/k3s/storage/${volume}_${claim.metadata.namespace}_${claim.metadata.name}`;
   const folder = join(kubelet.host.root, path);
   mkdirSync(folder, { recursive: true });
-  const affinity = { required: { nodeSelectorTerms: [{ matchExpressions: [{ key: 'kubernetes.io/hostname', operator: 'In', values: [node] }] }] } };
+  const affinity = {
+    required: {
+      nodeSelectorTerms: [{ matchExpressions: [{ key: 'kubernetes.io/hostname', operator: 'In', values: [node] }] }],
+    },
+  };
   return { folder, source: { hostPath: { path, type: 'DirectoryOrCreate' }, nodeAffinity: affinity } };
 }
 
@@ -79,17 +96,33 @@ function nfs(cluster: Cluster, claim: Thing, storageClass: Thing, volume: string
     .replaceAll('${pvc.metadata.name}', claim.metadata.name)
     .replaceAll('${pvc.metadata.namespace}', claim.metadata.namespace ?? '')
     .replaceAll('${pv.metadata.name}', volume);
-  const answer = cluster.options.provisionNfs?.(server, share, subdir, client) ?? { ok: false, message: `mount.nfs: No route to host for ${server}` };
-  if (!answer.ok) return failed('Internal', `failed to mount nfs server: mount failed: exit status 32\n${answer.message}`);
+  const answer = cluster.options.provisionNfs?.(server, share, subdir, client) ?? {
+    ok: false,
+    message: `mount.nfs: No route to host for ${server}`,
+  };
+  if (!answer.ok)
+    return failed('Internal', `failed to mount nfs server: mount failed: exit status 32\n${answer.message}`);
   const attributes = { server, share, subdir, 'csi.storage.k8s.io/pv/name': volume };
   return {
     folder: answer.folder,
     mountOptions: storageClass.mountOptions,
-    source: { csi: { driver: 'nfs.csi.k8s.io', volumeHandle: `${server}#${share}#${subdir}#${volume}#`, volumeAttributes: attributes } },
+    source: {
+      csi: {
+        driver: 'nfs.csi.k8s.io',
+        volumeHandle: `${server}#${share}#${subdir}#${volume}#`,
+        volumeAttributes: attributes,
+      },
+    },
   };
 }
 
-function bindTo(cluster: Cluster, claim: Thing, storageClass: Thing, name: string, made: Exclude<Made, 'not yet' | { problem: string }>): void {
+function bindTo(
+  cluster: Cluster,
+  claim: Thing,
+  storageClass: Thing,
+  name: string,
+  made: Exclude<Made, 'not yet' | { problem: string }>,
+): void {
   const capacity = { storage: valueAt(claim, 'spec.resources.requests.storage') };
   const { apiVersion, kind, metadata } = claim;
   cluster.volumes.set(name, made.folder);
@@ -122,7 +155,10 @@ function release(cluster: Cluster, claim: Thing): void {
   const { store } = cluster;
   const used = store
     .list('v1', 'Pod', claim.metadata.namespace)
-    .some((pod) => claimNames(pod).includes(claim.metadata.name) && !['Succeeded', 'Failed'].includes(textAt(pod, 'status.phase')));
+    .some(
+      (pod) =>
+        claimNames(pod).includes(claim.metadata.name) && !['Succeeded', 'Failed'].includes(textAt(pod, 'status.phase')),
+    );
   if (used) return;
   const volume = store.get('v1', 'PersistentVolume', textAt(claim, 'spec.volumeName'));
   store.purge(claim);

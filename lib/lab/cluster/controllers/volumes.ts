@@ -22,7 +22,8 @@ export function claimsOfPod(cluster: Cluster, pod: Thing): PodClaims {
   for (const name of claimNames(pod)) {
     const claim = cluster.store.get('v1', 'PersistentVolumeClaim', name, pod.metadata.namespace);
     if (!claim) return { waiting, problem: `persistentvolumeclaim "${name}" not found` };
-    if (claim.metadata.deletionTimestamp) return { waiting, problem: `persistentvolumeclaim "${name}" is being deleted` };
+    if (claim.metadata.deletionTimestamp)
+      return { waiting, problem: `persistentvolumeclaim "${name}" is being deleted` };
     const volume = cluster.store.get('v1', 'PersistentVolume', textAt(claim, 'spec.volumeName'));
     if (textAt(claim, 'status.phase') === 'Bound' && volume) {
       const node = homeOf(volume);
@@ -57,7 +58,10 @@ function homeOf(volume: Thing): string | undefined {
  */
 export function mountAll(cluster: Cluster, pod: Thing, client: string): string | undefined {
   for (const { name, server, share, subdir } of nfsVolumes(cluster, pod)) {
-    const answer = cluster.options.provisionNfs?.(server, share, subdir, client) ?? { ok: false, message: `mount.nfs: No route to host for ${server}` };
+    const answer = cluster.options.provisionNfs?.(server, share, subdir, client) ?? {
+      ok: false,
+      message: `mount.nfs: No route to host for ${server}`,
+    };
     if (!answer.ok)
       return `MountVolume.SetUp failed for volume "${name}" : rpc error: code = Internal desc = mount failed: exit status 32\n${answer.message}`;
   }
@@ -70,7 +74,9 @@ function nfsVolumes(cluster: Cluster, pod: Thing): { name: string; server: strin
     const server = textAt(volume, 'nfs.server');
     if (server) return [{ name, server, share: textAt(volume, 'nfs.path'), subdir: '' }];
     const attributes = textsAt(volumeOf(cluster, pod, volume), 'spec.csi.volumeAttributes');
-    return attributes.server ? [{ name, server: attributes.server, share: attributes.share ?? '', subdir: attributes.subdir ?? '' }] : [];
+    return attributes.server
+      ? [{ name, server: attributes.server, share: attributes.share ?? '', subdir: attributes.subdir ?? '' }]
+      : [];
   });
 }
 

@@ -1,5 +1,16 @@
 import { same } from '../api/server-side-apply.ts';
-import { isOwnedBy, itemsAt, numberAt, ownerOf, recordAt, shortHash, type Thing, textAt, textsAt, withCondition } from '../api/thing.ts';
+import {
+  isOwnedBy,
+  itemsAt,
+  numberAt,
+  ownerOf,
+  recordAt,
+  shortHash,
+  type Thing,
+  textAt,
+  textsAt,
+  withCondition,
+} from '../api/thing.ts';
 import type { Cluster } from '../cluster.ts';
 import { candidates } from './schedule.ts';
 
@@ -35,7 +46,12 @@ function replicas(object: Thing): Wanted {
 
 function onEachNode(cluster: Cluster, object: Thing): Wanted {
   const { nodes } = candidates(cluster, podOf(object, 'probe'), true);
-  return new Map(nodes.map((node) => [`${object.metadata.name}-${shortHash(`${object.metadata.name}${templateHash(object)}${node}`)}`, node]));
+  return new Map(
+    nodes.map((node) => [
+      `${object.metadata.name}-${shortHash(`${object.metadata.name}${templateHash(object)}${node}`)}`,
+      node,
+    ]),
+  );
 }
 
 /** Makes what is missing; takes away what is too much once the new ones are ready. */
@@ -51,8 +67,7 @@ function keep(cluster: Cluster, object: Thing, wanted: Wanted): Thing[] {
   for (const [name, node] of wanted)
     if (!store.get('v1', 'Pod', name, object.metadata.namespace)) store.put(podOf(object, name, node));
   const pods = [...wanted.keys()].flatMap((name) => store.get('v1', 'Pod', name, object.metadata.namespace) ?? []);
-  if (pods.every(isPodReady))
-    for (const pod of own) if (!wanted.has(pod.metadata.name)) store.delete(pod);
+  if (pods.every(isPodReady)) for (const pod of own) if (!wanted.has(pod.metadata.name)) store.delete(pod);
   return pods;
 }
 
@@ -85,7 +100,12 @@ function claimsOf(cluster: Cluster, object: Thing): void {
       const { namespace } = object.metadata;
       if (cluster.store.get('v1', 'PersistentVolumeClaim', name, namespace)) continue;
       const kind = cluster.api.kindOf({ apiVersion: 'v1', kind: 'PersistentVolumeClaim' });
-      const claim = { apiVersion: 'v1', kind: 'PersistentVolumeClaim', metadata: { name, namespace }, spec: recordAt(template, 'spec') };
+      const claim = {
+        apiVersion: 'v1',
+        kind: 'PersistentVolumeClaim',
+        metadata: { name, namespace },
+        spec: recordAt(template, 'spec'),
+      };
       if (kind) cluster.api.apply(kind, claim, { manager: 'kube-controller-manager' });
     }
 }
@@ -108,7 +128,13 @@ function count(cluster: Cluster, object: Thing, pods: readonly Thing[], wanted: 
           numberAvailable: ready,
           updatedNumberScheduled: pods.length,
         }
-      : { replicas: pods.length, updatedReplicas: pods.length, readyReplicas: ready, availableReplicas: ready, unavailableReplicas: wanted - ready };
+      : {
+          replicas: pods.length,
+          updatedReplicas: pods.length,
+          readyReplicas: ready,
+          availableReplicas: ready,
+          unavailableReplicas: wanted - ready,
+        };
   const withAvailable = {
     ...object,
     status: {
@@ -123,7 +149,9 @@ function count(cluster: Cluster, object: Thing, pods: readonly Thing[], wanted: 
   };
   const conditions = object.kind === 'Deployment' ? { conditions: itemsAt(withAvailable, 'status.conditions') } : {};
   const status = Object.fromEntries(
-    Object.entries({ observedGeneration: generation, ...numbers, ...conditions }).filter(([key, value]) => value !== 0 || /Number|^replicas$/.test(key)),
+    Object.entries({ observedGeneration: generation, ...numbers, ...conditions }).filter(
+      ([key, value]) => value !== 0 || /Number|^replicas$/.test(key),
+    ),
   );
   if (!same(status, object.status)) cluster.store.put({ ...object, status });
 }

@@ -30,7 +30,8 @@ export function readConfig(host: LabHost, role: Role): K3sConfig {
     given[flag] = form === 'list' ? [...(given[flag] ?? []), ...values] : values;
   };
   for (const [flag, values] of fromFile(host.readFile('/etc/rancher/k3s/config.yaml'))) set(flag, values);
-  for (const [flag, values] of fromEnvironment(host.readFile(`/etc/systemd/system/${unit}.service.env`))) set(flag, values);
+  for (const [flag, values] of fromEnvironment(host.readFile(`/etc/systemd/system/${unit}.service.env`)))
+    set(flag, values);
   for (const [flag, values] of fromUnitFile(host.readFile(`/etc/systemd/system/${unit}.service`))) set(flag, values);
   return {
     text: (flag) => given[flag]?.at(-1),
@@ -43,13 +44,19 @@ function fromFile(text: string | undefined): [string, string[]][] {
   if (text === undefined || text.trim() === '') return [];
   const document = parseDocument(text);
   const [problem] = document.errors;
-  if (problem) throw new ConfigError(`failed to parse config file /etc/rancher/k3s/config.yaml: yaml: ${problem.message.split('\n')[0]}`);
+  if (problem)
+    throw new ConfigError(
+      `failed to parse config file /etc/rancher/k3s/config.yaml: yaml: ${problem.message.split('\n')[0]}`,
+    );
   const value: unknown = document.toJS();
-  if (!isRecord(value)) throw new ConfigError('failed to parse config file /etc/rancher/k3s/config.yaml: not a mapping');
+  if (!isRecord(value))
+    throw new ConfigError('failed to parse config file /etc/rancher/k3s/config.yaml: not a mapping');
   return Object.entries(value).map(([key, entry]) => {
     const values = Array.isArray(entry) ? entry : [entry];
     if (values.some((item) => item === null || typeof item === 'object'))
-      throw new ConfigError(`failed to parse config file /etc/rancher/k3s/config.yaml: ${key} is neither a value nor a list of values`);
+      throw new ConfigError(
+        `failed to parse config file /etc/rancher/k3s/config.yaml: ${key} is neither a value nor a list of values`,
+      );
     // "node-label+" appends, as does "node-label" after it.
     return [key.replace(/\+$/, ''), values.map(String)];
   });

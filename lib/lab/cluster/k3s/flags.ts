@@ -5,8 +5,21 @@ const NODE = {
   text: [
     ...['node-name', 'data-dir', 'token', 'token-file', 'server', 'lb-server-port', 'bind-address', 'resolv-conf'],
     ...['flannel-iface', 'flannel-conf', 'flannel-cni-conf', 'vpn-auth', 'vpn-auth-file', 'private-registry'],
-    ...['system-default-registry', 'pause-image', 'snapshotter', 'container-runtime-endpoint', 'image-service-endpoint'],
-    ...['default-runtime', 'image-credential-provider-bin-dir', 'image-credential-provider-config', 'v', 'vmodule', 'log'],
+    ...[
+      'system-default-registry',
+      'pause-image',
+      'snapshotter',
+      'container-runtime-endpoint',
+      'image-service-endpoint',
+    ],
+    ...[
+      'default-runtime',
+      'image-credential-provider-bin-dir',
+      'image-credential-provider-config',
+      'v',
+      'vmodule',
+      'log',
+    ],
   ],
   list: [
     ...['node-label', 'node-taint', 'node-ip', 'node-external-ip', 'node-internal-dns', 'node-external-dns'],
@@ -49,7 +62,9 @@ function table(role: Role): Map<string, FlagForm> {
   const parts = [NODE, role === 'server' ? SERVER : AGENT];
   return new Map(
     parts.flatMap((part) =>
-      (['text', 'list', 'switch'] as const).flatMap((form) => part[form].map((name): [string, FlagForm] => [name, form])),
+      (['text', 'list', 'switch'] as const).flatMap((form) =>
+        part[form].map((name): [string, FlagForm] => [name, form]),
+      ),
     ),
   );
 }

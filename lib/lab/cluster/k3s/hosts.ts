@@ -39,8 +39,7 @@ export class K3sHosts {
   /** The K3s process of a host, with its cluster. */
   running(host: LabHost): { kubelet: Kubelet; cluster: Cluster } | undefined {
     for (const cluster of this.clusters)
-      for (const kubelet of cluster.kubelets.values())
-        if (kubelet.host.name === host.name) return { kubelet, cluster };
+      for (const kubelet of cluster.kubelets.values()) if (kubelet.host.name === host.name) return { kubelet, cluster };
     return undefined;
   }
 

@@ -1,5 +1,5 @@
-import type { Cluster, Kubelet } from '../cluster.ts';
 import { itemsAt, recordAt, type Thing, withCondition } from '../api/thing.ts';
+import type { Cluster, Kubelet } from '../cluster.ts';
 import type { K3sConfig } from './config.ts';
 
 /** Registers a kubelet's Node, or takes up the one that is there: labels and taints are set at registration only. */
@@ -11,7 +11,10 @@ export function register(cluster: Cluster, kubelet: Kubelet, config: K3sConfig):
     kind: 'Node',
     metadata: {
       name: node,
-      labels: { ...standardLabels(node, role, cluster.etcd), ...Object.fromEntries(config.list('node-label').map(splitLabel)) },
+      labels: {
+        ...standardLabels(node, role, cluster.etcd),
+        ...Object.fromEntries(config.list('node-label').map(splitLabel)),
+      },
       annotations: { 'k3s.io/hostname': host.name, 'k3s.io/internal-ip': host.address },
     },
     spec: { providerID: `k3s://${node}`, podCIDR: podCidr(cluster), ...taintsOf(config.list('node-taint')) },
@@ -46,7 +49,13 @@ export function register(cluster: Cluster, kubelet: Kubelet, config: K3sConfig):
   };
   const conditions = live
     ? itemsAt(live, 'status.conditions')
-    : withCondition(object, 'Ready', 'False', 'KubeletNotReady', 'container runtime network not ready: NetworkReady=false');
+    : withCondition(
+        object,
+        'Ready',
+        'False',
+        'KubeletNotReady',
+        'container runtime network not ready: NetworkReady=false',
+      );
   const voting = role === 'server' && cluster.etcd;
   const withConditions = { ...object, status: { ...status, conditions } };
   cluster.store.put(
@@ -55,7 +64,13 @@ export function register(cluster: Cluster, kubelet: Kubelet, config: K3sConfig):
           ...withConditions,
           status: {
             ...status,
-            conditions: withCondition(withConditions, 'EtcdIsVoter', 'True', 'MemberNotLearner', 'Node is a voting member of the etcd cluster'),
+            conditions: withCondition(
+              withConditions,
+              'EtcdIsVoter',
+              'True',
+              'MemberNotLearner',
+              'Node is a voting member of the etcd cluster',
+            ),
           },
         }
       : withConditions,

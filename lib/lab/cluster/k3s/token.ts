@@ -17,7 +17,8 @@ export function refusal(token: string, caHash: string, secrets: readonly string[
   if (!token.startsWith('K10')) return secrets.includes(token) ? undefined : unauthorized(url);
   const [, hash = '', , secret = ''] = /^K10([0-9a-f]+)::([^:]+):(.+)$/.exec(token) ?? [];
   if (!hash) return 'failed to normalize token; must be in format K10<CA-HASH>::<USERNAME>:<PASSWORD> or <PASSWORD>';
-  if (hash !== caHash) return `failed to validate token: token CA hash does not match the Cluster CA certificate hash: ${hash} != ${caHash}`;
+  if (hash !== caHash)
+    return `failed to validate token: token CA hash does not match the Cluster CA certificate hash: ${hash} != ${caHash}`;
   return secrets.includes(secret) ? undefined : unauthorized(url);
 }
 

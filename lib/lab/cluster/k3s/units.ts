@@ -38,7 +38,8 @@ export function k3sUnit(role: Role, hosts: K3sHosts): Unit {
 async function start(role: Role, host: LabHost, hosts: K3sHosts): Promise<void> {
   const unit = role === 'server' ? 'k3s' : 'k3s-agent';
   const version = installedVersion(host);
-  if (!version) throw new Fatal(`${unit}.service: Unable to locate executable '/usr/local/bin/k3s': No such file or directory`);
+  if (!version)
+    throw new Fatal(`${unit}.service: Unable to locate executable '/usr/local/bin/k3s': No such file or directory`);
   host.log(unit, `level=info msg="Starting k3s${role === 'agent' ? ' agent' : ''} ${version}"`);
   const fault = hosts.faults.units[`${host.name}/${unit}`];
   if (fault) throw new Fatal(fault);
@@ -65,7 +66,9 @@ async function serve(kubelet: Kubelet, config: K3sConfig, hosts: K3sHosts): Prom
     await sleep(hosts.pace.unitStart);
     const token = tokenOf(host, config);
     if (token !== undefined && refusal(token, own.caHash, [own.secret], '') !== undefined)
-      throw new Fatal('starting kubernetes: preparing server: bootstrap data already found and encrypted with different token');
+      throw new Fatal(
+        'starting kubernetes: preparing server: bootstrap data already found and encrypted with different token',
+      );
     sameCritical(own, config);
     cluster = own;
   } else if (url) {
@@ -74,8 +77,15 @@ async function serve(kubelet: Kubelet, config: K3sConfig, hosts: K3sHosts): Prom
     await sleep(hosts.pace.unitStart);
     const token = tokenOf(host, config) ?? randomBytes(16).toString('hex');
     if (token.startsWith('K10'))
-      throw new Fatal('starting kubernetes: preparing server: failed to normalize server token; must be in format K10<CA-HASH>::<USERNAME>:<PASSWORD> or <PASSWORD>');
-    cluster = hosts.newCluster({ secret: token, critical: criticalOf(config), etcd: config.on('cluster-init'), config });
+      throw new Fatal(
+        'starting kubernetes: preparing server: failed to normalize server token; must be in format K10<CA-HASH>::<USERNAME>:<PASSWORD> or <PASSWORD>',
+      );
+    cluster = hosts.newCluster({
+      secret: token,
+      critical: criticalOf(config),
+      etcd: config.on('cluster-init'),
+      config,
+    });
     rememberPassword(cluster, kubelet);
   }
   cluster.members.add(node);
@@ -90,11 +100,23 @@ async function joinAsServer(kubelet: Kubelet, config: K3sConfig, url: string, ho
   const token = tokenOf(host, config);
   if (!token) throw preparing('--token is required to join a cluster');
   const refused = refusal(token, cluster.caHash, [cluster.secret], url);
-  if (refused) throw preparing(`failed to bootstrap cluster data: failed to check if bootstrap data has been initialized: ${refused}`);
-  if (!cluster.etcd) throw preparing(`failed to bootstrap cluster data: ${url}/v1-k3s/server-bootstrap: 400 Bad Request: this server does not run embedded etcd`);
+  if (refused)
+    throw preparing(
+      `failed to bootstrap cluster data: failed to check if bootstrap data has been initialized: ${refused}`,
+    );
+  if (!cluster.etcd)
+    throw preparing(
+      `failed to bootstrap cluster data: ${url}/v1-k3s/server-bootstrap: 400 Bad Request: this server does not run embedded etcd`,
+    );
   sameCritical(cluster, config);
-  if (cluster.members.has(node)) throw new Fatal('starting kubernetes: preparing server: start managed database: joining etcd cluster: duplicate node name found, please use a unique name for this node');
-  if (cluster.learner !== undefined) throw new Fatal('starting kubernetes: preparing server: start managed database: joining etcd cluster: etcdserver: too many learner members in cluster');
+  if (cluster.members.has(node))
+    throw new Fatal(
+      'starting kubernetes: preparing server: start managed database: joining etcd cluster: duplicate node name found, please use a unique name for this node',
+    );
+  if (cluster.learner !== undefined)
+    throw new Fatal(
+      'starting kubernetes: preparing server: start managed database: joining etcd cluster: etcdserver: too many learner members in cluster',
+    );
   rememberPassword(cluster, kubelet);
   cluster.learner = node;
   try {
@@ -103,7 +125,8 @@ async function joinAsServer(kubelet: Kubelet, config: K3sConfig, url: string, ho
     cluster.learner = undefined;
   }
   const down = cluster.refusal();
-  if (down) throw new Fatal(`starting kubernetes: preparing server: start managed database: joining etcd cluster: ${down}`);
+  if (down)
+    throw new Fatal(`starting kubernetes: preparing server: start managed database: joining etcd cluster: ${down}`);
   return cluster;
 }
 
@@ -120,7 +143,10 @@ async function joinAsAgent(kubelet: Kubelet, config: K3sConfig, hosts: K3sHosts)
   const refused = refusal(token, cluster.caHash, secrets, url);
   if (refused) throw failed(refused);
   rememberPassword(cluster, kubelet);
-  host.writeFile('/var/lib/rancher/k3s/agent/etc/k3s-agent-load-balancer.json', JSON.stringify({ cluster: cluster.id }));
+  host.writeFile(
+    '/var/lib/rancher/k3s/agent/etc/k3s-agent-load-balancer.json',
+    JSON.stringify({ cluster: cluster.id }),
+  );
   return cluster;
 }
 
@@ -135,7 +161,9 @@ function reach(url: string, hosts: K3sHosts, failed: (words: string) => Fatal): 
   const [, address = '', port = '6443'] = /^https:\/\/\[?([^\]/]+?)\]?(?::(\d+))?\/?$/.exec(url) ?? [];
   if (!address) throw new Fatal(`invalid server url: ${url}`);
   const cluster = hosts.clusters.find((c) =>
-    c.servers().some(({ host, node }) => port === '6443' && (host.address === address || node === address.split('.')[0])),
+    c
+      .servers()
+      .some(({ host, node }) => port === '6443' && (host.address === address || node === address.split('.')[0])),
   );
   if (!cluster) throw failed(`Get "${url}/cacerts": dial tcp ${address}:${port}: connect: connection refused`);
   return cluster;
@@ -157,7 +185,13 @@ function rememberPassword(cluster: Cluster, { host, node }: Kubelet): void {
   const hash = Buffer.from(hashOf(password)).toString('base64');
   const kept = cluster.store.get('v1', 'Secret', name, 'kube-system');
   if (!kept) {
-    cluster.store.put({ ...SECRET_TYPE, metadata: { name, namespace: 'kube-system' }, type: 'Opaque', immutable: true, data: { hash } });
+    cluster.store.put({
+      ...SECRET_TYPE,
+      metadata: { name, namespace: 'kube-system' },
+      type: 'Opaque',
+      immutable: true,
+      data: { hash },
+    });
     return;
   }
   if ((kept.data as Record<string, string>).hash !== hash)

@@ -42,7 +42,9 @@ export function apply(context: KubectlContext, args: string[]): ProgramResult {
         const json = flag(parsed, 'output') === 'json';
         const suffix = dryRun === 'server' ? ' (server dry run)' : '';
         out.push(
-          json ? `${JSON.stringify(applied, null, 4)}\n` : `${singularName(kind)}/${placed.metadata.name} ${verb}${suffix}\n`,
+          json
+            ? `${JSON.stringify(applied, null, 4)}\n`
+            : `${singularName(kind)}/${placed.metadata.name} ${verb}${suffix}\n`,
         );
       } catch (error) {
         errors.push(`${failureText(error)}\n`);
@@ -88,7 +90,8 @@ function parseDocuments(text: string, source: string): unknown[] {
   }
   return parseAllDocuments(text).map((document) => {
     const [problem] = 'errors' in document ? document.errors : [];
-    if (problem) throw new CallError(`error: error parsing ${source}: error converting YAML to JSON: yaml: ${problem.message}`);
+    if (problem)
+      throw new CallError(`error: error parsing ${source}: error converting YAML to JSON: yaml: ${problem.message}`);
     return document.toJS();
   });
 }
@@ -96,7 +99,10 @@ function parseDocuments(text: string, source: string): unknown[] {
 function asThing(value: unknown, source: string): Thing {
   const record = isRecord(value) ? value : {};
   const { apiVersion, kind, metadata } = record;
-  const unset = [...(typeof apiVersion === 'string' ? [] : ['apiVersion not set']), ...(typeof kind === 'string' ? [] : ['kind not set'])];
+  const unset = [
+    ...(typeof apiVersion === 'string' ? [] : ['apiVersion not set']),
+    ...(typeof kind === 'string' ? [] : ['kind not set']),
+  ];
   if (typeof apiVersion !== 'string' || typeof kind !== 'string')
     throw new CallError(`error: error validating "${source}": error validating data: [${unset.join(', ')}]`);
   if (!isRecord(metadata) || typeof metadata.name !== 'string' || metadata.name === '')

@@ -16,13 +16,22 @@ export function annotate(context: KubectlContext, args: string[]): ProgramResult
 }
 
 /** "key=value" sets, "key-" removes. Another value is only overwritten when that is said. */
-function editTexts(context: KubectlContext, args: string[], field: 'labels' | 'annotations', done: string): ProgramResult {
+function editTexts(
+  context: KubectlContext,
+  args: string[],
+  field: 'labels' | 'annotations',
+  done: string,
+): ProgramResult {
   const verb = field === 'labels' ? 'label' : 'annotate';
   const parsed = parseFlags(verb, args, CHANGES);
   const isChange = (word: string): boolean => /=|-$/.test(word) && !word.startsWith('-');
-  const { named } = targets(context, parsed.words.filter((word) => !isChange(word)));
+  const { named } = targets(
+    context,
+    parsed.words.filter((word) => !isChange(word)),
+  );
   const changes = parsed.words.filter(isChange);
-  if (changes.length === 0) throw new CallError(`error: at least one ${verb === 'label' ? 'label' : 'annotation'} update is required`);
+  if (changes.length === 0)
+    throw new CallError(`error: at least one ${verb === 'label' ? 'label' : 'annotation'} update is required`);
   return each(context, named, namespaceOf(parsed), (object) => {
     const texts = { ...object.metadata[field] };
     for (const change of changes) {
@@ -36,7 +45,10 @@ function editTexts(context: KubectlContext, args: string[], field: 'labels' | 'a
         texts[key] = value;
       }
     }
-    context.api.store.put({ ...object, metadata: { ...object.metadata, [field]: texts } }, flag(parsed, 'field-manager') ?? `kubectl-${verb}`);
+    context.api.store.put(
+      { ...object, metadata: { ...object.metadata, [field]: texts } },
+      flag(parsed, 'field-manager') ?? `kubectl-${verb}`,
+    );
     return done;
   });
 }
@@ -45,13 +57,17 @@ function editTexts(context: KubectlContext, args: string[], field: 'labels' | 'a
 export function taint(context: KubectlContext, args: string[]): ProgramResult {
   const parsed = parseFlags('taint', args, CHANGES);
   const isChange = (word: string): boolean => /[:=]|-$/.test(word);
-  const { named } = targets(context, parsed.words.filter((word) => !isChange(word)));
+  const { named } = targets(
+    context,
+    parsed.words.filter((word) => !isChange(word)),
+  );
   const changes = parsed.words.filter(isChange);
   return each(context, named, undefined, (object) => {
     let taints = itemsAt(object, 'spec.taints');
     for (const change of changes) {
       const [, key = '', value, effect, removed] = /^([^=:]+?)(?:=([^:]*))?(?::([A-Za-z]+))?(-)?$/.exec(change) ?? [];
-      const same = (t: Record<string, unknown>): boolean => t.key === key && (effect === undefined || t.effect === effect);
+      const same = (t: Record<string, unknown>): boolean =>
+        t.key === key && (effect === undefined || t.effect === effect);
       const before = taints.find(same);
       if (removed) {
         if (!before) throw new CallError(`error: taint "${change.slice(0, -1)}" not found`);
@@ -61,7 +77,9 @@ export function taint(context: KubectlContext, args: string[]): ProgramResult {
       if (!effect || !['NoSchedule', 'PreferNoSchedule', 'NoExecute'].includes(effect))
         throw new CallError(`error: invalid taint spec: ${change}`);
       if (before && !isSet(parsed, 'overwrite') && textAt(before, 'value') !== (value ?? ''))
-        throw new CallError(`error: node ${object.metadata.name} already has ${key} taint(s) with same effect(s) and --overwrite is false`);
+        throw new CallError(
+          `error: node ${object.metadata.name} already has ${key} taint(s) with same effect(s) and --overwrite is false`,
+        );
       taints = [...taints.filter((t) => !same(t)), { key, ...(value ? { value } : {}), effect }];
     }
     const { taints: _before, ...spec } = recordAt(object, 'spec');
@@ -82,12 +100,20 @@ function setSchedulable(context: KubectlContext, args: string[], schedulable: bo
   const verb = schedulable ? 'uncordon' : 'cordon';
   const parsed = parseFlags(verb, args, { selector: false });
   const kind = kindNamed(context, 'node');
-  return each(context, parsed.words.map((name) => ({ kind, name })), undefined, (object) => {
-    const { unschedulable, ...spec } = recordAt(object, 'spec');
-    if ((unschedulable === true) !== schedulable) return `already ${verb}ed`;
-    context.api.store.put({ ...object, spec: schedulable ? spec : { ...spec, unschedulable: true } }, 'kubectl-cordon');
-    return `${verb}ed`;
-  });
+  return each(
+    context,
+    parsed.words.map((name) => ({ kind, name })),
+    undefined,
+    (object) => {
+      const { unschedulable, ...spec } = recordAt(object, 'spec');
+      if ((unschedulable === true) !== schedulable) return `already ${verb}ed`;
+      context.api.store.put(
+        { ...object, spec: schedulable ? spec : { ...spec, unschedulable: true } },
+        'kubectl-cordon',
+      );
+      return `${verb}ed`;
+    },
+  );
 }
 
 /** Cordons, and deletes every pod but those of DaemonSets. */
@@ -121,12 +147,18 @@ export function drain(context: KubectlContext, args: string[]): ProgramResult {
 export function patch(context: KubectlContext, args: string[]): ProgramResult {
   const parsed = parseFlags('patch', args, { patch: false, type: false, 'field-manager': false, output: false });
   const { named } = targets(context, parsed.words);
-  if (flag(parsed, 'type') === 'json') throw new CallError('error: --type=json is not what this emulator does; use --type=merge');
+  if (flag(parsed, 'type') === 'json')
+    throw new CallError('error: --type=json is not what this emulator does; use --type=merge');
   const change: unknown = JSON.parse(flag(parsed, 'patch') ?? '{}');
   return each(context, named, namespaceOf(parsed), (object) => {
     const { apiVersion, kind, metadata } = object;
     const merged = mergePatch(object, change);
-    const next = { ...merged, apiVersion, kind, metadata: { ...metadata, ...recordAt(merged, 'metadata'), name: metadata.name } };
+    const next = {
+      ...merged,
+      apiVersion,
+      kind,
+      metadata: { ...metadata, ...recordAt(merged, 'metadata'), name: metadata.name },
+    };
     const after = context.api.store.put(next, flag(parsed, 'field-manager') ?? 'kubectl-patch');
     return after.metadata.resourceVersion === metadata.resourceVersion ? 'patched (no change)' : 'patched';
   });
@@ -145,7 +177,8 @@ export function scale(context: KubectlContext, args: string[]): ProgramResult {
   const parsed = parseFlags('scale', args, { replicas: false });
   const { named } = targets(context, parsed.words);
   const replicas = Number(flag(parsed, 'replicas'));
-  if (!Number.isInteger(replicas) || replicas < 0) throw new CallError('error: the --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0');
+  if (!Number.isInteger(replicas) || replicas < 0)
+    throw new CallError('error: the --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0');
   return each(context, named, namespaceOf(parsed), (object) => {
     context.api.store.put({ ...object, spec: { ...recordAt(object, 'spec'), replicas } }, 'kubectl');
     return 'scaled';
@@ -153,7 +186,12 @@ export function scale(context: KubectlContext, args: string[]): ProgramResult {
 }
 
 /** Does one thing to each object and says so; what is missing is an error, and the others go on. */
-function each(context: KubectlContext, named: readonly Named[], namespace: string | undefined, act: (object: Thing) => string): ProgramResult {
+function each(
+  context: KubectlContext,
+  named: readonly Named[],
+  namespace: string | undefined,
+  act: (object: Thing) => string,
+): ProgramResult {
   const out: string[] = [];
   const errors: string[] = [];
   for (const { kind, name } of named) {

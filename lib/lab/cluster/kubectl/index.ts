@@ -55,7 +55,12 @@ function splitVerb(args: readonly string[]): { verb: string; rest: string[] } {
 }
 
 function create(context: KubectlContext, args: string[]): ProgramResult {
-  const parsed = parseFlags('create', args, { filename: false, 'dry-run': false, output: false, 'field-manager': false });
+  const parsed = parseFlags('create', args, {
+    filename: false,
+    'dry-run': false,
+    output: false,
+    'field-manager': false,
+  });
   const [type, name] = parsed.words;
   const wanted =
     flag(parsed, 'filename') !== undefined
@@ -66,9 +71,13 @@ function create(context: KubectlContext, args: string[]): ProgramResult {
   const out = wanted.map((object) => {
     const kind = context.api.kindOf(object) ?? findKind(context.api.kinds(), object.kind);
     if (!kind) throw new CallError(`error: no matches for kind "${object.kind}" in version "${object.apiVersion}"`);
-    const namespace = kind.namespaced ? (object.metadata.namespace ?? flag(parsed, 'namespace') ?? 'default') : undefined;
+    const namespace = kind.namespaced
+      ? (object.metadata.namespace ?? flag(parsed, 'namespace') ?? 'default')
+      : undefined;
     if (context.api.find(kind, object.metadata.name, namespace))
-      throw new CallError(`Error from server (AlreadyExists): ${resourceName(kind)} "${object.metadata.name}" already exists`);
+      throw new CallError(
+        `Error from server (AlreadyExists): ${resourceName(kind)} "${object.metadata.name}" already exists`,
+      );
     context.api.apply(kind, { ...object, metadata: { ...object.metadata, namespace } }, { manager: 'kubectl-create' });
     return `${object.kind.toLowerCase()}/${object.metadata.name} created\n`;
   });
@@ -83,7 +92,12 @@ function version(context: KubectlContext, args: string[]): ProgramResult {
 }
 
 function apiResources(context: KubectlContext, args: string[]): ProgramResult {
-  const parsed = parseFlags('api-resources', args, { 'api-group': false, output: false, 'no-headers': true, namespaced: false });
+  const parsed = parseFlags('api-resources', args, {
+    'api-group': false,
+    output: false,
+    'no-headers': true,
+    namespaced: false,
+  });
   const group = flag(parsed, 'api-group');
   const names = context.api.kinds().filter((kind) => group === undefined || kind.group === group);
   return { code: 0, stdout: names.map((kind) => `${resourceName(kind)}\n`).join('') };

@@ -6,7 +6,12 @@ import { CallError } from './flags.ts';
 export type Found = { kind: Kind; object: Thing };
 
 /** Objects in the form that -o asks for. `single`: one object was named, so no List is made of it. */
-export function print(found: readonly Found[], output: string, single: boolean, options: { headers: boolean; all: boolean }): string {
+export function print(
+  found: readonly Found[],
+  output: string,
+  single: boolean,
+  options: { headers: boolean; all: boolean },
+): string {
   if (output === 'name') return found.map((f) => `${singularName(f.kind)}/${f.object.metadata.name}\n`).join('');
   const first = found[0];
   const document =
@@ -17,7 +22,9 @@ export function print(found: readonly Found[], output: string, single: boolean, 
   if (output === 'yaml') return stringify(document);
   if (output.startsWith('jsonpath=')) return jsonPath(document, output.slice('jsonpath='.length));
   if (output !== '' && output !== 'wide')
-    throw new CallError(`error: unable to match a printer suitable for the output format "${output}", allowed formats are: json,name,yaml,jsonpath,wide`);
+    throw new CallError(
+      `error: unable to match a printer suitable for the output format "${output}", allowed formats are: json,name,yaml,jsonpath,wide`,
+    );
   return table(found, options);
 }
 
@@ -55,7 +62,15 @@ function table(found: readonly Found[], { headers, all }: { headers: boolean; al
   ]);
   const lines = headers ? [[...(all ? ['NAMESPACE'] : []), 'NAME', 'STATUS', 'AGE'], ...rows] : rows;
   const widths = (lines[0] ?? []).map((_, column) => Math.max(...lines.map((line) => (line[column] ?? '').length)));
-  return lines.map((line) => `${line.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('   ').trimEnd()}\n`).join('');
+  return lines
+    .map(
+      (line) =>
+        `${line
+          .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+          .join('   ')
+          .trimEnd()}\n`,
+    )
+    .join('');
 }
 
 function stateOf(object: Thing): string {

@@ -9,7 +9,13 @@ import { jsonPath } from './print.ts';
 
 /** Waits for a condition, a value at a JSONPath, or the end of objects. */
 export async function wait(context: KubectlContext, args: string[]): Promise<ProgramResult> {
-  const parsed = parseFlags('wait', args, { for: false, timeout: false, all: true, selector: false, 'all-namespaces': true });
+  const parsed = parseFlags('wait', args, {
+    for: false,
+    timeout: false,
+    all: true,
+    selector: false,
+    'all-namespaces': true,
+  });
   const wanted = flag(parsed, 'for');
   if (!wanted) throw new CallError('error: --for is required');
   const timeout = milliseconds(flag(parsed, 'timeout') ?? '30s');
@@ -19,7 +25,10 @@ export async function wait(context: KubectlContext, args: string[]): Promise<Pro
   const listed = kinds.flatMap((kind) =>
     named.length > 0 || !(isSet(parsed, 'all') || flag(parsed, 'selector'))
       ? []
-      : context.api.list(kind, namespace).filter(filter(flag(parsed, 'selector'), undefined)).map((o) => ({ kind, name: o.metadata.name })),
+      : context.api
+          .list(kind, namespace)
+          .filter(filter(flag(parsed, 'selector'), undefined))
+          .map((o) => ({ kind, name: o.metadata.name })),
   );
   const all = [...named, ...listed];
   if (all.length === 0 && wanted !== 'delete') throw new CallError('error: no matching resources found');
@@ -28,7 +37,12 @@ export async function wait(context: KubectlContext, args: string[]): Promise<Pro
     const look = (): Thing | undefined => context.api.find(kind, name, namespace);
     if (wanted !== 'delete' && !look()) context.api.get(kind, name, namespace);
     const met = await poll(context, end - Date.now(), () => isMet(look(), wanted));
-    if (!met) return { code: 1, stdout: out.join(''), stderr: `error: timed out waiting for the condition on ${resourceName(kind)}/${name}\n` };
+    if (!met)
+      return {
+        code: 1,
+        stdout: out.join(''),
+        stderr: `error: timed out waiting for the condition on ${resourceName(kind)}/${name}\n`,
+      };
     out.push(`${singularName(kind)}/${name} condition met\n`);
   }
   return { code: 0, stdout: out.join('') };
@@ -56,7 +70,10 @@ export async function rollout(context: KubectlContext, args: string[]): Promise<
   if (action === 'restart') {
     const template = recordAt(object, 'spec.template');
     const metadata = recordAt(template, 'metadata');
-    const annotations = { ...recordAt(metadata, 'annotations'), 'kubectl.kubernetes.io/restartedAt': new Date().toISOString() };
+    const annotations = {
+      ...recordAt(metadata, 'annotations'),
+      'kubectl.kubernetes.io/restartedAt': new Date().toISOString(),
+    };
     const spec = { ...recordAt(object, 'spec'), template: { ...template, metadata: { ...metadata, annotations } } };
     context.api.store.put({ ...object, spec }, 'kubectl-rollout');
     return { code: 0, stdout: `${singularName(kind)}/${name} restarted\n` };
@@ -98,7 +115,10 @@ export function logs(context: KubectlContext, args: string[]): ProgramResult {
     : podsOf(context, word, namespace);
   const tail = Number(flag(parsed, 'tail') ?? -1);
   const lines = pods.slice(-1).flatMap((pod) => context.logs(pod).split('\n').filter(Boolean));
-  return { code: 0, stdout: (tail >= 0 ? lines.slice(-tail || lines.length) : lines).map((line) => `${line}\n`).join('') };
+  return {
+    code: 0,
+    stdout: (tail >= 0 ? lines.slice(-tail || lines.length) : lines).map((line) => `${line}\n`).join(''),
+  };
 }
 
 function podsOf(context: KubectlContext, word: string, namespace: string): Thing[] {

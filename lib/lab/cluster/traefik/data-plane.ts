@@ -1,4 +1,10 @@
-import { createServer as createPlain, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer as createPlain,
+  type IncomingMessage,
+  request,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import { createServer as createSecure } from 'node:https';
 import { type AddressInfo, connect, createServer as createTcp, type Server as TcpServer } from 'node:net';
 import { createSecureContext } from 'node:tls';
@@ -81,11 +87,14 @@ export class DataPlane {
       return createTcp((socket) => {
         const behind = connect(backend.port, backend.host);
         socket.pipe(behind).pipe(socket);
-        for (const [one, other] of [[socket, behind] as const, [behind, socket] as const]) one.on('error', () => other.destroy());
+        for (const [one, other] of [[socket, behind] as const, [behind, socket] as const])
+          one.on('error', () => other.destroy());
       });
     const handle = (incoming: IncomingMessage, response: ServerResponse): void => {
       const host = (incoming.headers.host ?? '').replace(/:\d+$/, '');
-      const reply = entryPoint ? answer(cluster, entryPoint, host, incoming.url ?? '/') : direct(cluster, namespace, name, port);
+      const reply = entryPoint
+        ? answer(cluster, entryPoint, host, incoming.url ?? '/')
+        : direct(cluster, namespace, name, port);
       send(reply, incoming, response);
     };
     if (entryPoint !== 'websecure') return createPlain(handle);
@@ -111,14 +120,19 @@ function direct(cluster: Cluster, namespace: string, name: string, port: string)
 /** Sends a reply, or what the real program behind the Service answers. */
 function send(reply: Reply, incoming: IncomingMessage, response: ServerResponse): void {
   if (!reply.backend) {
-    response.writeHead(reply.status, { ...reply.headers, 'content-length': Buffer.byteLength(reply.body) }).end(reply.body);
+    response
+      .writeHead(reply.status, { ...reply.headers, 'content-length': Buffer.byteLength(reply.body) })
+      .end(reply.body);
     return;
   }
   const { host, port } = reply.backend;
-  const onward = request({ host, port, method: incoming.method, path: incoming.url, headers: incoming.headers }, (answered) => {
-    response.writeHead(answered.statusCode ?? 502, answered.headers);
-    answered.pipe(response);
-  });
+  const onward = request(
+    { host, port, method: incoming.method, path: incoming.url, headers: incoming.headers },
+    (answered) => {
+      response.writeHead(answered.statusCode ?? 502, answered.headers);
+      answered.pipe(response);
+    },
+  );
   onward.on('error', () => response.writeHead(502).end('Bad Gateway'));
   incoming.pipe(onward);
 }
@@ -134,7 +148,9 @@ export async function syncDataPlane(cluster: Cluster): Promise<void> {
   for (const service of cluster.store.list('v1', 'Service')) {
     const { name, namespace = '' } = service.metadata;
     if (!hasEndpoints(cluster, namespace, name)) continue;
-    const addresses = [...cluster.announced].filter(([, { service: of }]) => of === fullName(service)).map(([ip]) => ip);
+    const addresses = [...cluster.announced]
+      .filter(([, { service: of }]) => of === fullName(service))
+      .map(([ip]) => ip);
     for (const { name: portName, port } of portsOf(service)) {
       const traefik = namespace === 'kube-system' && name === 'traefik';
       const entryPoint = traefik && (portName === 'web' || portName === 'websecure') ? portName : undefined;

@@ -3,9 +3,18 @@ import type { Cluster } from '../cluster.ts';
 import { hasEndpoints } from '../controllers/endpoints.ts';
 
 export type EntryPoint = 'web' | 'websecure';
-export type Reply = { status: number; headers: Record<string, string>; body: string; backend?: { host: string; port: number } };
+export type Reply = {
+  status: number;
+  headers: Record<string, string>;
+  body: string;
+  backend?: { host: string; port: number };
+};
 
-const NOT_FOUND: Reply = { status: 404, headers: { 'content-type': 'text/plain; charset=utf-8' }, body: '404 page not found\n' };
+const NOT_FOUND: Reply = {
+  status: 404,
+  headers: { 'content-type': 'text/plain; charset=utf-8' },
+  body: '404 page not found\n',
+};
 const ANNOTATION = 'traefik.ingress.kubernetes.io/router';
 
 /** What Traefik answers to a request at an entry point, by the Ingress objects as they are now. */
@@ -33,14 +42,21 @@ function portOf(redirect: unknown): string {
 }
 
 /** The most specific path of the Ingresses for a host; those of another class, or of another entry point, have none. */
-function routeFor(cluster: Cluster, entryPoint: EntryPoint, host: string, path: string): { ingress: Thing; rule: unknown } | undefined {
+function routeFor(
+  cluster: Cluster,
+  entryPoint: EntryPoint,
+  host: string,
+  path: string,
+): { ingress: Thing; rule: unknown } | undefined {
   const matches = cluster.store
     .list('networking.k8s.io/v1', 'Ingress')
     .filter((ingress) => textAt(ingress, 'spec.ingressClassName') === 'traefik' && listens(ingress, entryPoint))
     .flatMap((ingress) =>
       itemsAt(ingress, 'spec.rules')
         .filter((rule) => hostMatches(textAt(rule, 'host'), host))
-        .flatMap((rule) => itemsAt(rule, 'http.paths').map((entry) => ({ ingress, rule: entry, length: matchLength(entry, path) }))),
+        .flatMap((rule) =>
+          itemsAt(rule, 'http.paths').map((entry) => ({ ingress, rule: entry, length: matchLength(entry, path) })),
+        ),
     )
     .filter(({ length }) => length > 0);
   return matches.sort((a, b) => b.length - a.length)[0];
@@ -83,7 +99,11 @@ function toBackend(cluster: Cluster, namespace: string, rule: unknown): Reply {
   const number = textAt(rule, 'backend.service.port.number') || textAt(rule, 'backend.service.port.name');
   const service = cluster.store.get('v1', 'Service', name, namespace);
   const port = itemsAt(service, 'spec.ports').find((p) => String(p.port) === number || p.name === number);
-  const unavailable = { status: 503, headers: { 'content-type': 'text/plain; charset=utf-8' }, body: 'no available server\n' };
+  const unavailable = {
+    status: 503,
+    headers: { 'content-type': 'text/plain; charset=utf-8' },
+    body: 'no available server\n',
+  };
   if (!service || !port || !hasEndpoints(cluster, namespace, name)) return unavailable;
   return served(cluster, namespace, name, number);
 }

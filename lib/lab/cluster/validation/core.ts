@@ -48,14 +48,12 @@ const backend = z.strictObject({
   service: z
     .strictObject({
       name: dnsLabel,
-      port: z
-        .strictObject({ name: z.string().optional(), number: port.optional() })
-        .superRefine((value, context) => {
-          if (value.name !== undefined && value.number !== undefined)
-            context.addIssue({ code: 'custom', message: 'cannot set both port name & port number' });
-          if (value.name === undefined && value.number === undefined)
-            context.addIssue({ code: 'custom', message: 'Required value: port name or number is required' });
-        }),
+      port: z.strictObject({ name: z.string().optional(), number: port.optional() }).superRefine((value, context) => {
+        if (value.name !== undefined && value.number !== undefined)
+          context.addIssue({ code: 'custom', message: 'cannot set both port name & port number' });
+        if (value.name === undefined && value.number === undefined)
+          context.addIssue({ code: 'custom', message: 'Required value: port name or number is required' });
+      }),
     })
     .optional(),
   resource: loose.optional(),
@@ -64,7 +62,9 @@ const backend = z.strictObject({
 const ingressPath = z
   .strictObject({
     path: z.string().optional(),
-    pathType: z.enum(['Exact', 'Prefix', 'ImplementationSpecific'], { error: 'Required value: pathType must be specified' }),
+    pathType: z.enum(['Exact', 'Prefix', 'ImplementationSpecific'], {
+      error: 'Required value: pathType must be specified',
+    }),
     backend,
   })
   .superRefine(({ path, pathType }, context) => {
@@ -76,7 +76,9 @@ const ingressSpec = z
   .strictObject({
     ingressClassName: dnsSubdomain.optional(),
     defaultBackend: backend.optional(),
-    tls: z.array(z.strictObject({ hosts: z.array(ingressHost).optional(), secretName: dnsSubdomain.optional() })).optional(),
+    tls: z
+      .array(z.strictObject({ hosts: z.array(ingressHost).optional(), secretName: dnsSubdomain.optional() }))
+      .optional(),
     rules: z
       .array(
         z.strictObject({

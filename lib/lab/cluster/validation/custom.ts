@@ -50,7 +50,9 @@ const issuerSpec = z
     vault: loose.optional(),
     venafi: loose.optional(),
   })
-  .refine((spec) => Object.keys(spec).length === 1, { error: 'Required value: exactly one issuer type must be configured' });
+  .refine((spec) => Object.keys(spec).length === 1, {
+    error: 'Required value: exactly one issuer type must be configured',
+  });
 
 const certificateSpec = z.looseObject({
   secretName: dnsSubdomain,

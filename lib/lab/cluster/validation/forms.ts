@@ -11,11 +11,20 @@ export const SUBDOMAIN_WORDS =
   "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character";
 
 export const dnsLabel = z.string().max(63, 'must be no more than 63 characters').regex(LABEL, LABEL_WORDS);
-export const dnsSubdomain = z.string().max(253, 'must be no more than 253 characters').regex(SUBDOMAIN, SUBDOMAIN_WORDS);
-export const port = z.int().min(1, 'must be between 1 and 65535, inclusive').max(65535, 'must be between 1 and 65535, inclusive');
+export const dnsSubdomain = z
+  .string()
+  .max(253, 'must be no more than 253 characters')
+  .regex(SUBDOMAIN, SUBDOMAIN_WORDS);
+export const port = z
+  .int()
+  .min(1, 'must be between 1 and 65535, inclusive')
+  .max(65535, 'must be between 1 and 65535, inclusive');
 export const quantity = z
   .union([z.string(), z.number()])
-  .refine((value) => /^\d+(\.\d+)?(m|[kMGTPE]i?|Ki)?$/.test(String(value)), 'quantities must match the regular expression of a quantity');
+  .refine(
+    (value) => /^\d+(\.\d+)?(m|[kMGTPE]i?|Ki)?$/.test(String(value)),
+    'quantities must match the regular expression of a quantity',
+  );
 export const texts = z.record(z.string(), z.string());
 export const loose = z.looseObject({});
 

@@ -21,7 +21,10 @@ export function validate(kind: Kind, sent: Thing, merged: Thing, live: Thing | u
   const schema = schemas[kind.kind];
   const name = LABEL_NAMED.includes(kind.kind) ? dnsLabel : dnsSubdomain;
   const named = name.safeParse(sent.metadata.name);
-  if (!named.success) throw invalid(kind, sent, [`metadata.name: Invalid value: "${sent.metadata.name}": ${named.error.issues[0]?.message}`]);
+  if (!named.success)
+    throw invalid(kind, sent, [
+      `metadata.name: Invalid value: "${sent.metadata.name}": ${named.error.issues[0]?.message}`,
+    ]);
   const metadata = head.metadata.safeParse(sent.metadata);
   const unknown = [
     ...unknownFields(metadata.error?.issues ?? [], ['metadata']),
@@ -77,4 +80,3 @@ function dotted(path: readonly PropertyKey[]): string {
     return text ? `${text}.${String(part)}` : String(part);
   }, '');
 }
-

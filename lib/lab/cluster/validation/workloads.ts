@@ -40,13 +40,17 @@ const podSpec = z.looseObject({ ...podFields, containers: z.array(container).min
 const template = z.strictObject({ metadata: loose.optional(), spec: podSpec });
 const selector = z.strictObject({ matchLabels: texts.optional(), matchExpressions: z.array(loose).optional() });
 
-type Selected = { selector?: { matchLabels?: Record<string, string> }; template?: { metadata?: Record<string, unknown> } };
+type Selected = {
+  selector?: { matchLabels?: Record<string, string> };
+  template?: { metadata?: Record<string, unknown> };
+};
 
 /** The selector of a workload must select its own pods. */
 function selectsItself(spec: Selected, context: z.core.$RefinementCtx): void {
   const labels = (spec.template?.metadata?.labels ?? {}) as Record<string, string>;
   const wanted = Object.entries(spec.selector?.matchLabels ?? {});
-  if (wanted.length === 0) context.addIssue({ code: 'custom', path: ['selector'], message: 'empty selector is invalid for deployment' });
+  if (wanted.length === 0)
+    context.addIssue({ code: 'custom', path: ['selector'], message: 'empty selector is invalid for deployment' });
   else if (wanted.some(([key, value]) => labels[key] !== value))
     context.addIssue({
       code: 'custom',

@@ -12,8 +12,8 @@ import { systemdPrograms } from './systemd.ts';
 export type GenericOptions = NetworkOptions & {
   /** What mount, showmount and exportfs ask. */
   nas?: LabNas;
-  /** What `reboot` does: the machines' own. Without it the host goes on running. */
-  reboot?: (address: string) => void;
+  /** What `reboot` does: LabMachines.reboot. Without it the host goes on running. */
+  reboot?: (address: string) => Promise<void>;
 };
 
 /**
@@ -34,7 +34,8 @@ export function genericPrograms(world: World, options: GenericOptions = {}): Map
     [
       'reboot',
       ({ host }) => {
-        setTimeout(() => reboot?.(host.address), 20).unref();
+        // The shell has time to say goodbye, as systemd gives it.
+        setTimeout(() => void reboot?.(host.address), 200);
         return ok();
       },
     ],

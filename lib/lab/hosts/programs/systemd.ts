@@ -2,6 +2,8 @@ import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, sy
 import { join } from 'node:path';
 import type { LabHost, Program, ProgramCall, ProgramResult, World } from '../../types.ts';
 import { fail, ok, option, parseArgs } from './common.ts';
+import { journalctl, journalLines } from './journal.ts';
+import { lines, plain } from './unit-names.ts';
 
 type State = { active: 'inactive' | 'activating' | 'active' | 'deactivating' | 'failed'; since: string };
 
@@ -206,27 +208,6 @@ async function stop(host: LabHost, unit: string, world: World): Promise<ProgramR
   return ok();
 }
 
-function journalctl({ host, argv }: ProgramCall): ProgramResult {
-  const valued = ['-u', '--unit', '-n', '--lines', '-o', '--output', '-S', '--since', '-p'];
-  const { options } = parseArgs(argv.slice(1), valued);
-  const unit = option(options, '-u', '--unit') ?? '-xeu';
-  const bare = option(options, '-o', '--output') === 'cat';
-  const count = Number(option(options, '-n', '--lines') ?? 1000);
-  const shown = journalLines(host, plain(unit), bare).slice(-count);
-  return ok(shown.length > 0 ? lines(shown) : '-- No entries --\n');
-}
-
-function journalLines(host: LabHost, unit: string, bare = false): string[] {
-  const file = join(host.root, '..', 'journal', unit);
-  if (!existsSync(file)) return [];
-  const entries = readFileSync(file, 'utf8').split('\n').filter(Boolean);
-  return entries.map((entry) => {
-    const [, time, text = ''] = /^(\d+) (.*)$/s.exec(entry) ?? [];
-    const stamp = new Date(Number(time)).toUTCString().replace(/^\w+, (\d+) (\w+) \d+ ([\d:]+).*/, '$2 $1 $3');
-    return bare ? text : `${stamp} ${host.name} ${unit}[1000]: ${text}`;
-  });
-}
-
 function statesOf(host: LabHost): Map<string, State> {
   const found = states.get(host) ?? new Map<string, State>();
   states.set(host, found);
@@ -254,14 +235,6 @@ function isLink(file: string): boolean {
   return lstatSync(file, { throwIfNoEntry: false })?.isSymbolicLink() ?? false;
 }
 
-function plain(name: string): string {
-  return name.replace(/\.service$/, '');
-}
-
 function quiet(options: ReadonlyMap<string, string>): boolean {
   return options.has('-q') || options.has('--quiet');
-}
-
-function lines(all: readonly string[]): string {
-  return all.map((line) => `${line}\n`).join('');
 }
