@@ -21,7 +21,8 @@ export async function chartInstalled(
   } catch (error) {
     return messageOf(error);
   }
-  if (failed(chart) || failed(job))
+  // The HelmChart's own condition may be that of the attempt before.
+  if (failed(job))
     throw new HomelabError(`helm could not install ${name} ${version}`, {
       fix: 'correct what helm says, run it again',
     });
@@ -39,7 +40,7 @@ export async function withHelmLog(error: unknown, name: string, kube: Pick<Ports
   const log = await kube
     .logs('kube-system', `job/${chartJobRef(name).name}`, 20)
     .catch((reason: unknown) => `helm's log cannot be had: ${messageOf(reason)}`);
-  return new HomelabError(error.message, { fix: error.fix, cause: error.likelyCause, output: log });
+  return new HomelabError(error.message, { fix: error.fix, cause: error.likelyCause, output: log.trimEnd() });
 }
 
 function failed(object: KubeObject | undefined): boolean {

@@ -17,7 +17,6 @@ export type Event =
       error?: string;
     }
   | { event: 'proof'; claim: string; ok: boolean; skipped?: boolean; detail: string; host?: string }
-  | { event: 'dial-refused'; address: string }
   | { event: 'end'; exit: number; seconds: number; error?: string };
 
 export interface Journal {

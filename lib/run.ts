@@ -40,6 +40,8 @@ export async function run<Seen, A extends Args>(
   // Those of homelab.yaml are for `check`; said by every script of the chain they would hide what matters now.
   for (const warning of warnings) talk.detail(`warning: ${warning}`);
 
+  const built = buildPorts(lab, secrets, settings);
+
   const looksOnly = flags.dryRun || flags.check;
   const lock = looksOnly || script.lock === 'none' ? undefined : takeLock(lab.paths.state, script.name);
   const journal = looksOnly ? noJournal : openJournal(lab.paths.state, script.name, secrets);
@@ -50,7 +52,6 @@ export async function run<Seen, A extends Args>(
     args: argv,
     mode: flags.check ? 'check' : flags.dryRun ? 'dry-run' : 'apply',
   });
-  const built = buildPorts(lab, secrets, settings, journal);
   const { endpoints } = built;
   const endings: (() => Promise<void>)[] = [];
   const context: RunContext = {
@@ -239,7 +240,9 @@ export function limited(plan: Plan, limit: readonly string[]): Plan {
   const kept = new Set(steps.map((step) => step.id));
   const left = plan.steps.length - steps.length;
   const notes =
-    left > 0 ? [...plan.notes, { level: 'info' as const, text: `--limit leaves out ${left} steps` }] : plan.notes;
+    left > 0
+      ? [...plan.notes, { level: 'info' as const, text: `--limit leaves out ${left} step${left === 1 ? '' : 's'}` }]
+      : plan.notes;
   return { notes, steps: steps.map((step) => ({ ...step, after: step.after?.filter((id) => kept.has(id)) })) };
 }
 

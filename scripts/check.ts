@@ -1,9 +1,17 @@
 import { messageOf } from '../lib/errors.ts';
-import { type AnyScript, type Args, defineScript, type RunContext, type Script } from '../lib/main.ts';
-import { checkExit, conventionFindings, driftFindings, type Finding, findingsText, type Look, preflightFindings } from '../lib/plan/check.ts';
-import { noSteps } from '../lib/step.ts';
 import type { Lab } from '../lib/lab-context.ts';
+import { type AnyScript, type Args, defineScript, type RunContext, type Script } from '../lib/main.ts';
+import {
+  checkExit,
+  conventionFindings,
+  driftFindings,
+  type Finding,
+  findingsText,
+  type Look,
+  preflightFindings,
+} from '../lib/plan/check.ts';
 import type { Readers } from '../lib/ports/types.ts';
+import { noSteps } from '../lib/step.ts';
 
 type CheckArgs = Args & { role: boolean; preflight: boolean };
 type Seen = { findings: Finding[]; role?: string };
@@ -26,7 +34,11 @@ const script: Script<Seen, CheckArgs> = {
     'Changes nothing. Exit code 0: as wanted, 1: something is broken, 3: something would be changed.',
   ].join('\n'),
   options: [
-    { flags: '--role', description: 'print the role that the Proxmox token needs, with the commands that make it', default: false },
+    {
+      flags: '--role',
+      description: 'print the role that the Proxmox token needs, with the commands that make it',
+      default: false,
+    },
     { flags: '--preflight', description: 'this machine and Proxmox only', default: false },
   ],
   optionalSecrets: () => ['PROXMOX_TOKEN_SECRET', 'CLOUDFLARE_API_TOKEN', 'PROXMOX_PASSWORD'],
@@ -43,13 +55,25 @@ const script: Script<Seen, CheckArgs> = {
       observeApplications(lab, readers),
       import('../lib/plan/conventions.ts'),
     ]);
-    const files = unreadable.map(({ place, problem }): Finding => ({ area: 'conventions', level: 'broken', text: `${place}: ${problem}` }));
-    return { findings: [...preflight, ...driftFindings(looks), ...files, ...conventionFindings(lintObjects(placed, lab.config))] };
+    const files = unreadable.map(
+      ({ place, problem }): Finding => ({ area: 'conventions', level: 'broken', text: `${place}: ${problem}` }),
+    );
+    return {
+      findings: [
+        ...preflight,
+        ...driftFindings(looks),
+        ...files,
+        ...conventionFindings(lintObjects(placed, lab.config)),
+      ],
+    };
   },
 
   plan: () => noSteps,
 
-  report: (_lab, { findings, role }) => (role ? { text: role, data: { role } } : { text: findingsText(findings), data: { findings }, exit: checkExit(findings) }),
+  report: (_lab, { findings, role }) =>
+    role
+      ? { text: role, data: { role } }
+      : { text: findingsText(findings), data: { findings }, exit: checkExit(findings) },
 };
 
 /** One after another: they share connections, and a lab that is down is told once for each script. */

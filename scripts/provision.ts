@@ -12,24 +12,21 @@ export default defineScript(import.meta.url, {
     observe: async () => (await import('../lib/observe/provision.ts')).observeProvision,
     plan: async () => {
       const { differingSources, terraformEnvironment, VARIABLES } = await import('../lib/observe/terraform.ts');
+      const { vmsInLimit } = await import('../lib/observe/provision.ts');
       const { planProvision } = await import('../lib/plan/provision.ts');
       return (lab, seen, args) =>
         planProvision(lab, seen, {
           differing: differingSources(seen.terraform),
           variables: VARIABLES,
           environment: terraformEnvironment(lab),
-          limit: vmsIn(lab.config.k3s.nodes, args.limit),
+          limit: vmsInLimit(lab.config, args),
         });
     },
     operations: async () => (await import('../lib/provision-operations.ts')).provisionOperations,
     verify: async () => {
+      const { vmsInLimit } = await import('../lib/observe/provision.ts');
       const { verifyProvision } = await import('../lib/verify/provision.ts');
-      return (lab, ports, args) => verifyProvision(lab, ports, vmsIn(lab.config.k3s.nodes, args.limit));
+      return (lab, ports, args) => verifyProvision(lab, ports, vmsInLimit(lab.config, args));
     },
   }),
 });
-
-/** The VMs among the names of --limit. */
-function vmsIn(nodes: readonly { name: string }[], limit: unknown): string[] {
-  return Array.isArray(limit) ? nodes.map(({ name }) => name).filter((name) => limit.includes(name)) : [];
-}

@@ -31,7 +31,12 @@ const script: Script<Seen, RehearseArgs> = {
     'No root, no Docker, nothing but loopback is dialled. What it makes is in .state/rehearsal/, report.json too.',
   options: [
     { flags: '--keep', description: 'leave the lab running afterwards, until Ctrl-C', default: false },
-    { flags: '--without <tools>', description: `as if these were not installed (${TOOLS.join(',')})`, default: [], parse: toolNames },
+    {
+      flags: '--without <tools>',
+      description: `as if these were not installed (${TOOLS.join(',')})`,
+      default: [],
+      parse: toolNames,
+    },
   ],
   lock: 'none',
 
@@ -53,7 +58,12 @@ const script: Script<Seen, RehearseArgs> = {
     return {
       lab: async () => {
         const { Rehearsal } = await import('../lib/lab/rehearsal.ts');
-        rehearsal = new Rehearsal({ configFile: lab.paths.config, root: lab.paths.root, found: found!, say: context.say });
+        rehearsal = new Rehearsal({
+          configFile: lab.paths.config,
+          root: lab.paths.root,
+          found: found!,
+          say: context.say,
+        });
         context.atEnd(() => rehearsal!.close(keep));
         await rehearsal.start();
         return undefined;

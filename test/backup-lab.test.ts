@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import { parse } from 'dotenv';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { noJournal } from '../lib/journal.ts';
 import { ownersObjects } from '../lib/lab/owner.ts';
 import { startScratchPostgres } from '../lib/lab/postgres.ts';
 import { openLab } from '../lib/lab-context.ts';
@@ -37,7 +36,7 @@ if (await postgresHere()) {
     const installed = await lab.script('install-k3s', '--yes');
     assert.is(installed.code, 0, installed.stderr);
     const { lab: opened, secrets, settings } = openLab(lab.configFile, {});
-    const ports = buildPorts(opened, secrets, settings, noJournal);
+    const ports = buildPorts(opened, secrets, settings);
     await ports.kube.apply(ownersObjects(opened.config.backup?.postgresql ?? []));
     await ports.close();
     lab.cluster.setBackend('databases/postgresql', { host: '127.0.0.1', port: pg.port });

@@ -2,7 +2,6 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { noJournal } from '../lib/journal.ts';
 import { installScript } from '../lib/lab/cluster/index.ts';
 import { openLab } from '../lib/lab-context.ts';
 import { buildPorts } from '../lib/ports/index.ts';
@@ -18,7 +17,7 @@ let ports: Ports;
 test.before(async () => {
   lab = await startTestLab({ nodes: [HOST] });
   const opened = openLab(lab.configFile, {});
-  ports = buildPorts(opened.lab, opened.secrets, opened.settings, noJournal);
+  ports = buildPorts(opened.lab, opened.secrets, opened.settings);
   await ports.ssh.upload(HOST, '/tmp/install.sh', installScript(), { mode: '0755', sudo: true });
 });
 test.after(async () => {

@@ -60,6 +60,17 @@ const repairs: [what: string, change: Partial<Answering>, steps: string[]][] = [
 ];
 for (const [what, change, steps] of repairs) test(what, () => assert.equal(ids({ ...converged(), ...change }), steps));
 
+test('an upgrade that failed is tried again, though the version before still runs', () => {
+  const job = {
+    apiVersion: 'batch/v1',
+    kind: 'Job',
+    metadata: { name: 'helm-install-metallb' },
+    status: { failed: 1 },
+  };
+  const seen = { ...converged(), chart: { ...converged().chart, job } };
+  assert.equal(ids(seen), ['metallb/retry', 'metallb/installed', 'metallb/rollout']);
+});
+
 test('a newer version goes through the chart, and leaves pool and announcement', () => {
   const newer = labWith((config) => {
     config.metallb.version = 'v0.16.2';

@@ -2,7 +2,6 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { noJournal } from '../lib/journal.ts';
 import { APPLICATION, ownersObjects } from '../lib/lab/owner.ts';
 import { openLab } from '../lib/lab-context.ts';
 import { buildPorts } from '../lib/ports/index.ts';
@@ -28,7 +27,7 @@ const application = (path: string): string => join(full.workspace.folder, 'appli
 /** Ports as a script has them. */
 async function withPorts<T>(work: (ports: Ports) => Promise<T>): Promise<T> {
   const { lab, secrets, settings } = openLab(full.workspace.configFile, {});
-  const ports = buildPorts(lab, secrets, settings, noJournal);
+  const ports = buildPorts(lab, secrets, settings);
   try {
     return await work(ports);
   } finally {

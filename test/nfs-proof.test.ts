@@ -1,5 +1,14 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -17,6 +26,7 @@ rmdir "$6" && ln -s "$FAKE/export" "$6"
 `;
 const UMOUNT = `#!/bin/sh
 [ "$1" != -l ] || shift
+[ -L "$1" ] || { echo "umount: $1: not mounted." >&2; exit 32; }
 rm "$1" && mkdir "$1"
 `;
 
@@ -35,7 +45,7 @@ Script.before.each((context) => {
   writeFileSync(join(folder, 'bin', 'umount'), UMOUNT, { mode: 0o755 });
   context.folder = folder;
   context.env = { PATH: `${folder}/bin:${process.env.PATH}`, FAKE: folder };
-  context.argv = (errand) => errandCommand(join(folder, 'point'), '10.20.10.20:/var/x', '3', errand);
+  context.argv = (errand) => errandCommand(join(folder, 'proof-1'), '10.20.10.20:/var/x', '3', errand);
   context.run = (shell, errand) => {
     const [, ...args] = context.argv(errand);
     const { status, stdout, stderr } = spawnSync(shell, args, {
@@ -48,12 +58,14 @@ Script.before.each((context) => {
 });
 Script.after.each(({ folder }) => rmSync(folder, { recursive: true, force: true }));
 
+const points = (folder: string): string[] => readdirSync(folder).filter((name) => name.startsWith('proof-'));
+
 const shells = ['dash', 'bash'].filter((shell) => spawnSync(shell, ['-c', ':']).status === 0);
 for (const shell of shells) {
   Script(`${shell}: an allowed host writes, reads, and leaves nothing`, ({ run, folder }) => {
     assert.equal(run(shell, { kind: 'write', name: 'n' }), { code: 0, stdout: '', stderr: '' });
     assert.equal(readdirSync(join(folder, 'export')), []);
-    assert.is(existsSync(join(folder, 'point')), false);
+    assert.equal(points(folder), []);
     assert.is(
       readFileSync(join(folder, 'mounted'), 'utf8'),
       'nfsvers=3,soft,timeo=50,retrans=2,retry=0,nolock 10.20.10.20:/var/x\n',
@@ -64,7 +76,7 @@ for (const shell of shells) {
     const outcome = run(shell, { kind: 'knock' });
     assert.is(outcome.code, 32);
     assert.is(judgeDenied({ ok: true, value: outcome }, false).ok, true);
-    assert.is(existsSync(join(folder, 'point')), false);
+    assert.equal(points(folder), []);
   });
   Script(`${shell}: a knock writes nothing`, ({ run, folder }) => {
     assert.is(run(shell, { kind: 'knock' }).code, 0);
@@ -74,7 +86,7 @@ for (const shell of shells) {
     mkdirSync(join(folder, 'export', 'n')); // a folder in the way: root of this machine can write everywhere
     const outcome = run(shell, { kind: 'write', name: 'n' });
     assert.is(outcome.code, 73);
-    assert.is(existsSync(join(folder, 'point')), false);
+    assert.equal(points(folder), []);
   });
   Script(`${shell}: a folder is found, removed when empty, and kept when not`, ({ run, folder }) => {
     assert.is(run(shell, { kind: 'look', name: 'a-b' }).code, 66);
@@ -96,9 +108,17 @@ for (const shell of shells) {
     for (let i = 0; i < 100 && !existsSync(join(folder, 'mounted')); i++) await new Promise((r) => setTimeout(r, 10));
     child.kill('SIGTERM');
     assert.is(await new Promise((resolve) => child.on('close', resolve)), 129);
-    assert.is(existsSync(join(folder, 'point')), false);
+    assert.equal(points(folder), []);
   });
 }
+Script('what a killed one left goes with the next; what runs stays', ({ run, folder }) => {
+  const ended = spawnSync('true').pid;
+  symlinkSync(join(folder, 'export'), join(folder, `proof-2.${ended}`));
+  mkdirSync(join(folder, `proof-3.${ended}`));
+  mkdirSync(join(folder, `proof-4.${process.pid}`));
+  assert.is(run('sh', { kind: 'write', name: 'n' }).code, 0);
+  assert.equal(points(folder), [`proof-4.${process.pid}`]);
+});
 Script('NFSv4 needs no nolock', () => {
   assert.is(
     errandCommand('/run/x', 'a:/b', '4.1', { kind: 'knock' })[6],

@@ -48,7 +48,7 @@ const own = lab.config.k3s.nodes.map(({ name, vmid, node }) =>
   vm({ vmid, node, name, running: true, description: marker('homelab', name) }),
 );
 
-const settings: ProvisionContext = { differing: [], variables: 'homelab.auto.tfvars.json', environment: {}, limit: [] };
+const settings: ProvisionContext = { differing: [], variables: 'homelab.auto.tfvars.json', environment: {} };
 const fresh: ProvisionSeen = {
   ...{ sources, placement, wanted: wantedStamp(lab, sources), variables, storages: storagesOf(lab) },
   vms: { ok: true, value: templates },
@@ -167,6 +167,10 @@ for (const [name, change, context, expected] of cases)
     assert.deepEqual(ids(made).sort(), [...expected].sort());
   });
 
+test('--limit without a VM touches none', () => {
+  const made = planProvision(labOf(), fresh, { ...settings, limit: [] });
+  assert.deepEqual(made.steps, []);
+});
 test('a replacement names what is lost, and needs consent', () => {
   const made = planProvision(
     lab,

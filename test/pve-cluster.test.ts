@@ -89,7 +89,7 @@ test('faults strike by name, as often as they are told to', async ({ lab }) => {
 });
 
 test('two equal labs have equal snapshots', async () => {
-  const snapshots = [];
+  const snapshots: string[] = [];
   for (let i = 0; i < 2; i++) {
     await inLab({}, async (lab) => {
       await exitOf(lab, 'POST', ...clone(120));

@@ -72,7 +72,7 @@ export async function testLab(options: Partial<PveOptions> = {}): Promise<TestLa
     ...options,
     latency: {
       ...{ clone: 20, migrate: 10, start: 5, boot: 10, install: 20, shutdown: 5, task: 2 },
-      ...{ authFailure: 10, lockTimeout: 60 },
+      ...{ authFailure: 10, lockTimeout: 5000 },
       ...options.latency,
     },
   });

@@ -20,7 +20,7 @@ const test = suite<Context>('the emulated Proxmox API: VMs');
 freshLabs(test);
 
 test('a full clone: locked while it lasts, new MAC and uuid, no template mark', async () => {
-  await inLab({ latency: { clone: 800 } }, async (lab) => {
+  await inLab({ latency: { clone: 800, lockTimeout: 60 } }, async (lab) => {
     const { data } = await ask(lab, 'POST', clone(120)[0], { body: clone(120, 'full=1&name=web')[1] });
     assert.equal((await configOf(lab, 120)).lock, 'clone');
     const change = await ask(lab, 'PUT', `${QEMU}/120/config`, { body: 'cores=4' });

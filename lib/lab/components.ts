@@ -32,7 +32,10 @@ export type ToolName = 'terraform' | 'packer' | 'postgresql';
  * @param without programs that count as not installed
  */
 export async function findComponents(exec: Exec, without: readonly ToolName[] = []): Promise<Found> {
-  const hidden = (why: string): Component => ({ state: why === 'postgresql' ? 'skipped' : 'stand-in', why: `left out (--without ${why})` });
+  const hidden = (why: string): Component => ({
+    state: why === 'postgresql' ? 'skipped' : 'stand-in',
+    why: `left out (--without ${why})`,
+  });
   const [terraform, packer, postgresql] = await Promise.all([
     without.includes('terraform') ? { terraform: hidden('terraform') } : findTerraform(exec),
     without.includes('packer') ? { packer: hidden('packer') } : findPacker(exec),
@@ -44,17 +47,29 @@ export async function findComponents(exec: Exec, without: readonly ToolName[] = 
 /** A backup that cannot be restored proves nothing, so there is no stand-in: server and client, or the leg is left out. */
 async function findPostgres(exec: Exec): Promise<Component> {
   const found = (await installations(exec)).find(({ server }) => server);
-  return found ? { state: 'real', why: `PostgreSQL ${found.version}` } : { state: 'skipped', why: 'PostgreSQL (server and client) is not installed' };
+  return found
+    ? { state: 'real', why: `PostgreSQL ${found.version}` }
+    : { state: 'skipped', why: 'PostgreSQL (server and client) is not installed' };
 }
 
 async function findTerraform(exec: Exec): Promise<Pick<Found, 'terraform' | 'providerMirror'>> {
   const { code, stdout } = await exec.run(['terraform', 'version', '-json'], { deadline: 30 });
   if (code !== 0) return { terraform: { state: 'stand-in', why: 'terraform is not installed' } };
   const { terraform_version: version } = JSON.parse(stdout) as { terraform_version: string };
-  if (!atLeast(version, [1, 9])) return { terraform: { state: 'stand-in', why: `terraform ${version} is older than 1.9` } };
-  const mirrors = [process.env.TF_PLUGIN_CACHE_DIR, join(homedir(), '.terraform.d/plugins'), '/usr/local/share/terraform/plugins'];
-  const providerMirror = mirrors.find((folder) => folder && existsSync(join(folder, `registry.terraform.io/bpg/proxmox/${PROVIDER}/${PLATFORM}`)));
-  if (!providerMirror) return { terraform: { state: 'stand-in', why: `provider bpg/proxmox ${PROVIDER} is not in ~/.terraform.d/plugins` } };
+  if (!atLeast(version, [1, 9]))
+    return { terraform: { state: 'stand-in', why: `terraform ${version} is older than 1.9` } };
+  const mirrors = [
+    process.env.TF_PLUGIN_CACHE_DIR,
+    join(homedir(), '.terraform.d/plugins'),
+    '/usr/local/share/terraform/plugins',
+  ];
+  const providerMirror = mirrors.find(
+    (folder) => folder && existsSync(join(folder, `registry.terraform.io/bpg/proxmox/${PROVIDER}/${PLATFORM}`)),
+  );
+  if (!providerMirror)
+    return {
+      terraform: { state: 'stand-in', why: `provider bpg/proxmox ${PROVIDER} is not in ~/.terraform.d/plugins` },
+    };
   return { terraform: { state: 'real', why: `Terraform ${version}, bpg/proxmox ${PROVIDER}` }, providerMirror };
 }
 
@@ -64,11 +79,16 @@ async function findPacker(exec: Exec): Promise<Pick<Found, 'packer' | 'packerTem
   if (code !== 0 || !version) return { packer: { state: 'stand-in', why: 'packer is not installed' } };
   if (!atLeast(version, [1, 10])) {
     // Debian's: the Proxmox builder is built in, and it reads another HCL.
-    if (atLeast(version, [1, 6])) return { packer: { state: 'real', why: `Packer ${version}, with HCL for that version` }, packerTemplate: join(TOOLKIT, 'lib/lab/packer-1.6') };
+    if (atLeast(version, [1, 6]))
+      return {
+        packer: { state: 'real', why: `Packer ${version}, with HCL for that version` },
+        packerTemplate: join(TOOLKIT, 'lib/lab/packer-1.6'),
+      };
     return { packer: { state: 'stand-in', why: `packer ${version} is too old` } };
   }
   const plugins = await exec.run(['packer', 'plugins', 'installed'], { deadline: 30 });
-  if (!plugins.stdout.includes('packer-plugin-proxmox')) return { packer: { state: 'stand-in', why: `packer ${version} without the proxmox plugin` } };
+  if (!plugins.stdout.includes('packer-plugin-proxmox'))
+    return { packer: { state: 'stand-in', why: `packer ${version} without the proxmox plugin` } };
   return { packer: { state: 'real', why: `Packer ${version} with the proxmox plugin` } };
 }
 

@@ -19,7 +19,9 @@ export function labDatabases({ config, folder, postgresPasswords }: Workspace, c
   return {
     start: async () => {
       for (const { name, namespace, service } of config.backup?.postgresql ?? []) {
-        const server = await startScratchPostgres(join(folder, 'postgresql', name), { password: postgresPasswords[name] });
+        const server = await startScratchPostgres(join(folder, 'postgresql', name), {
+          password: postgresPasswords[name],
+        });
         if ('missing' in server) return;
         running.push(server);
         await server.seed();

@@ -7,7 +7,11 @@ import type { EndpointFile } from './endpoint-file.ts';
 export type Mirror = Record<string, string>;
 
 /** One https server on loopback that stands for every host name that `mirror` holds. */
-export async function startDownloads(mirror: Mirror, ca: LabCa, endpoints: EndpointFile): Promise<{ close(): Promise<void> }> {
+export async function startDownloads(
+  mirror: Mirror,
+  ca: LabCa,
+  endpoints: EndpointFile,
+): Promise<{ close(): Promise<void> }> {
   const hosts = [...new Set(Object.keys(mirror).map((url) => new URL(url).host))];
   const server: Server = createServer(await ca.issue(hosts), (request, response) => {
     const text = mirror[`https://${request.headers.host}${request.url}`];

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Config } from '../config/schema.ts';
-import { allocateAll, openLedger } from '../ledger/ledger.ts';
 import { formatIp } from '../ledger/ip.ts';
+import { allocateAll, openLedger } from '../ledger/ledger.ts';
 import { labPaths } from '../paths.ts';
 import { neededPrivileges } from '../plan/privileges.ts';
 import { learn, parseHostKey } from '../ports/known-hosts.ts';
@@ -48,7 +48,10 @@ export async function startLab(workspace: Workspace, ca: LabCa): Promise<Embedde
     route: (from, address, port) => cluster.route(from, address, port) ?? nas.route(address, port),
   };
   const answers = (address: string) => cluster.announces(address) ?? (nas.answers(address) ? 'nas' : undefined);
-  for (const programs of [genericPrograms(world, { nas, announces: answers }), cluster.programs]) {
+  for (const programs of [
+    genericPrograms(world, { nas, announces: answers, reboot: (address) => machines.reboot(address) }),
+    cluster.programs,
+  ]) {
     for (const [name, program] of programs) world.programs.set(name, program);
   }
 
@@ -65,7 +68,11 @@ export async function startLab(workspace: Workspace, ca: LabCa): Promise<Embedde
   const knownHosts = join(labPaths(workspace.configFile, config.name).state, 'known_hosts');
   for (const { name, address, hostKey } of nodes) await learn(knownHosts, address, name, parseHostKey(hostKey));
   const pve = await startProxmox(workspace, ca, machines, endpoints);
-  const downloads = await startDownloads({ [`https://raw.githubusercontent.com${installScriptPath(config.k3s.version)}`]: installScript() }, ca, endpoints);
+  const downloads = await startDownloads(
+    { [`https://raw.githubusercontent.com${installScriptPath(config.k3s.version)}`]: installScript() },
+    ca,
+    endpoints,
+  );
   const databases = labDatabases(workspace, cluster);
 
   return {
@@ -89,20 +96,42 @@ const VOLATILE = /(^|\/)(endpoints\.json|journal|runs|lock|sockets|stand-ins)(\/
 /** Addresses of everything by name (leases as an empty ledger gives them), and those where nothing listens yet. */
 function knownAddresses(config: Config): { byName: Map<string, string>; free: string[] } {
   const { ledger } = allocateAll(openLedger(config, []), config.k3s.nodes, '2000-01-01');
-  const byName = new Map([...ledger.leases, ...config.proxmox.nodes, ...config.nas, ...config.network.hosts].map(({ name, address }) => [name, address]));
+  const byName = new Map(
+    [...ledger.leases, ...config.proxmox.nodes, ...config.nas, ...config.network.hosts].map(({ name, address }) => [
+      name,
+      address,
+    ]),
+  );
   const free = [...byName.values(), config.network.gateway, ...config.network.dns];
   for (const { kind, range } of ledger.blocks) {
     if (kind === 'dhcp') continue;
-    for (let { value } = range.first; value <= range.last.value; value++) free.push(formatIp({ ...range.first, value }));
+    for (let { value } = range.first; value <= range.last.value; value++)
+      free.push(formatIp({ ...range.first, value }));
   }
   return { byName, free: [...new Set(free)] };
 }
 
 /** The Proxmox nodes as hosts, for what is done there by SSH. Their host keys the owner knows from earlier visits. */
-async function startProxmoxNodes({ proxmox, ssh }: Config, folder: string, publicKey: string, world: World, endpoints: EndpointFile): Promise<RunningHost[]> {
+async function startProxmoxNodes(
+  { proxmox, ssh }: Config,
+  folder: string,
+  publicKey: string,
+  world: World,
+  endpoints: EndpointFile,
+): Promise<RunningHost[]> {
   return Promise.all(
     proxmox.nodes.map(async ({ name, address, gpus }) => {
-      const spec = { name, address, gpus, folder: join(folder, name), user: ssh.proxmox_user, sshKeys: [publicKey], cores: 16, memoryMib: 131_072, diskBytes: 500 * GIB };
+      const spec = {
+        name,
+        address,
+        gpus,
+        folder: join(folder, name),
+        user: ssh.proxmox_user,
+        sshKeys: [publicKey],
+        cores: 16,
+        memoryMib: 131_072,
+        diskBytes: 500 * GIB,
+      };
       const host = await startHost(spec, world);
       endpoints.set(`${address}:22`, `127.0.0.1:${host.port}`);
       return host;
@@ -111,13 +140,24 @@ async function startProxmoxNodes({ proxmox, ssh }: Config, folder: string, publi
 }
 
 /** The Proxmox API on every node. Its token has just what `check --role` asks for: a missing privilege shows here. */
-async function startProxmox({ config, tokenSecret, publicKey }: Workspace, ca: LabCa, machines: LabMachines, endpoints: EndpointFile): Promise<LabPve> {
+async function startProxmox(
+  { config, tokenSecret, publicKey }: Workspace,
+  ca: LabCa,
+  machines: LabMachines,
+  endpoints: EndpointFile,
+): Promise<LabPve> {
   const { proxmox, template } = config;
   const pve = await startPve({
     nodes: proxmox.nodes.map(({ name, address, gpus }) => ({ name, address, gpus })),
-    storages: proxmox.storages.filter((storage) => !storage.export).map(({ name, content, shared }) => ({ name, content, shared })),
+    storages: proxmox.storages
+      .filter((storage) => !storage.export)
+      .map(({ name, content, shared }) => ({ name, content, shared })),
     bridge: proxmox.bridge,
-    token: { id: proxmox.token_id, secret: tokenSecret, privileges: Object.fromEntries(neededPrivileges(config).map(({ path, privileges }) => [path, privileges])) },
+    token: {
+      id: proxmox.token_id,
+      secret: tokenSecret,
+      privileges: Object.fromEntries(neededPrivileges(config).map(({ path, privileges }) => [path, privileges])),
+    },
     user: { id: proxmox.token_id.split('!')[0] ?? '', password: tokenSecret },
     ca,
     machines: {
@@ -126,6 +166,7 @@ async function startProxmox({ config, tokenSecret, publicKey }: Workspace, ca: L
       destroy: (vmid) => machines.destroy(vmid),
     },
   });
-  for (const { name, address } of proxmox.nodes) endpoints.set(`${address}:${proxmox.port}`, `127.0.0.1:${pve.portOf(name)}`);
+  for (const { name, address } of proxmox.nodes)
+    endpoints.set(`${address}:${proxmox.port}`, `127.0.0.1:${pve.portOf(name)}`);
   return pve;
 }

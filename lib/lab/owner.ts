@@ -19,10 +19,27 @@ export function ownersObjects(postgres: readonly { namespace: string; service: s
       spec: {
         replicas: 1,
         selector: { matchLabels: labels },
-        template: { metadata: { labels }, spec: { containers: [{ name, image: 'registry.k8s.io/e2e-test-images/agnhost:2.53', args: ['netexec', `--http-port=${port}`], ports: [{ containerPort: port }] }] } },
+        template: {
+          metadata: { labels },
+          spec: {
+            containers: [
+              {
+                name,
+                image: 'registry.k8s.io/e2e-test-images/agnhost:2.53',
+                args: ['netexec', `--http-port=${port}`],
+                ports: [{ containerPort: port }],
+              },
+            ],
+          },
+        },
       },
     },
-    { apiVersion: 'v1', kind: 'Service', metadata: { name, namespace: name }, spec: { selector: labels, ports: [{ port, targetPort: port }] } },
+    {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name, namespace: name },
+      spec: { selector: labels, ports: [{ port, targetPort: port }] },
+    },
     ...postgres.map((server) => ({
       apiVersion: 'v1',
       kind: 'Service',

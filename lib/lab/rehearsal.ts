@@ -3,17 +3,16 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { $ } from 'zx';
 import { HomelabError } from '../errors.ts';
-import { noJournal } from '../journal.ts';
 import { openLab } from '../lab-context.ts';
-import { buildPorts } from '../ports/index.ts';
 import { TOOLKIT } from '../paths.ts';
+import { buildPorts } from '../ports/index.ts';
 import { quote } from '../quote.ts';
 import { LabCa } from './ca.ts';
 import { allComponents, type Found } from './components.ts';
+import { SAMPLE_DATABASE } from './databases.ts';
 import { type EmbeddedLab, startLab } from './index.ts';
 import { APPLICATION, ownersObjects } from './owner.ts';
-import { componentTable, proofsOf, readRuns, refusedDials, type RehearsalReport, stepsOf } from './report.ts';
-import { SAMPLE_DATABASE } from './databases.ts';
+import { componentTable, proofsOf, type RehearsalReport, readRuns, refusedDials, stepsOf } from './report.ts';
 import { installTools } from './tools/index.ts';
 import { makeWorkspace, type Workspace } from './workspace.ts';
 
@@ -79,7 +78,7 @@ export class Rehearsal {
   /** What the owner deploys by other means: an application, and a PostgreSQL Service. */
   async deployOwners(): Promise<void> {
     const { lab, secrets, settings } = openLab(this.workspace.configFile, {});
-    const ports = buildPorts(lab, secrets, settings, noJournal);
+    const ports = buildPorts(lab, secrets, settings);
     try {
       await ports.kube.apply(ownersObjects(lab.config.backup?.postgresql ?? []));
     } finally {
@@ -91,7 +90,10 @@ export class Rehearsal {
   /** An ingress for the owner's application, proven by a request to it. */
   async ingress(): Promise<void> {
     const { name, host, port } = APPLICATION;
-    await this.make('new-ingress', `${name} --host ${host(this.workspace.config.domain)} --service ${name} --port ${port} --apply`);
+    await this.make(
+      'new-ingress',
+      `${name} --host ${host(this.workspace.config.domain)} --service ${name} --port ${port} --apply`,
+    );
   }
 
   /** The newest proven set of the first database beside the original. */
@@ -111,11 +113,33 @@ export class Rehearsal {
   /** Runs a make target of the toolkit on the rehearsal's lab; its talk goes to ours. @throws HomelabError when it fails */
   async make(target: string, args = ''): Promise<void> {
     this.#say(`\n$ make ${target}${args ? ` ARGS="${args}"` : ''}`);
-    const argv = ['make', '--no-print-directory', '-C', TOOLKIT, target, `CONFIG=${this.workspace.configFile}`, 'YES=1', `ARGS=${args}`];
-    const env = Object.fromEntries(INHERITED.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])));
+    const argv = [
+      'make',
+      '--no-print-directory',
+      '-C',
+      TOOLKIT,
+      target,
+      `CONFIG=${this.workspace.configFile}`,
+      'YES=1',
+      `ARGS=${args}`,
+    ];
+    const env = Object.fromEntries(
+      INHERITED.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])),
+    );
     // stdout of a script is its result; here it is part of the talk.
-    const { exitCode } = await $({ env, quote, prefix: 'exec ', shell: '/bin/sh', nothrow: true, stdio: ['ignore', 2, 'inherit'] })`${argv}`;
-    if (exitCode !== 0) throw new HomelabError(`make ${target} ended with exit code ${exitCode}`, { cause: 'what it said stands above', fix: `its journal is in ${this.state}/runs` });
+    const { exitCode } = await $({
+      env,
+      quote,
+      prefix: 'exec ',
+      shell: '/bin/sh',
+      nothrow: true,
+      stdio: ['ignore', 2, 'inherit'],
+    })`${argv}`;
+    if (exitCode !== 0)
+      throw new HomelabError(`make ${target} ended with exit code ${exitCode}`, {
+        cause: 'what it said stands above',
+        fix: `its journal is in ${this.state}/runs`,
+      });
   }
 
   /** A hash of all that a script could have changed: VMs, objects, files of hosts and NAS, and the lab's own. */
@@ -135,7 +159,7 @@ export class Rehearsal {
       second_run_changes: stepsOf(runs.slice(this.#secondRunFrom)).filter((step) => step.changed).length,
       dry_run_changed_nothing: this.#dryRunChangedNothing,
       seconds: Math.round((performance.now() - this.#began) / 100) / 10,
-      dials_refused: refusedDials(runs).length,
+      dials_refused: refusedDials(this.#folder).length,
     };
     writeFileSync(this.reportFile, `${JSON.stringify(report, null, 2)}\n`);
     return report;

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Event } from '../journal.ts';
+import { REFUSED } from '../ports/endpoints.ts';
 import type { Components } from './components.ts';
 
 /** .state/rehearsal/report.json. */
@@ -46,16 +47,28 @@ function parseLine(line: string): Line[] {
 
 export function stepsOf(runs: readonly Run[]): RehearsalReport['steps'] {
   return runs.flatMap(({ script, lines }) =>
-    lines.flatMap((line) => (line.event === 'step-end' && line.outcome === 'done' ? [{ script, id: line.id, host: line.host, seconds: line.seconds, changed: line.changed }] : [])),
+    lines.flatMap((line) =>
+      line.event === 'step-end' && line.outcome === 'done'
+        ? [{ script, id: line.id, host: line.host, seconds: line.seconds, changed: line.changed }]
+        : [],
+    ),
   );
 }
 
 export function proofsOf(runs: readonly Run[]): RehearsalReport['proofs'] {
-  return runs.flatMap(({ script, lines }) => lines.flatMap((line) => (line.event === 'proof' ? [{ script, claim: line.claim, ok: line.ok, skipped: line.skipped, detail: line.detail }] : [])));
+  return runs.flatMap(({ script, lines }) =>
+    lines.flatMap((line) =>
+      line.event === 'proof'
+        ? [{ script, claim: line.claim, ok: line.ok, skipped: line.skipped, detail: line.detail }]
+        : [],
+    ),
+  );
 }
 
-export function refusedDials(runs: readonly Run[]): string[] {
-  return runs.flatMap(({ lines }) => lines.flatMap((line) => (line.event === 'dial-refused' ? [line.address] : [])));
+/** Addresses that scripts wanted and the rehearsal in `folder` does not hold. */
+export function refusedDials(folder: string): string[] {
+  const file = join(folder, REFUSED);
+  return existsSync(file) ? readFileSync(file, 'utf8').split('\n').filter(Boolean) : [];
 }
 
 /** The last thing that a rehearsal prints. */

@@ -13,7 +13,9 @@ export function treeHash(folder: string, left: RegExp): Record<string, string> {
       const stat = lstatSync(file);
       if (stat.isDirectory()) walk(file, below);
       else if (stat.isSymbolicLink()) found[below] = `→ ${readlinkSync(file)}`;
-      else if (stat.isFile()) found[below] = `${(stat.mode & 0o777).toString(8)} ${createHash('sha256').update(readFileSync(file)).digest('hex').slice(0, 16)}`;
+      else if (stat.isFile())
+        found[below] =
+          `${(stat.mode & 0o777).toString(8)} ${createHash('sha256').update(readFileSync(file)).digest('hex').slice(0, 16)}`;
     }
   };
   walk(folder, '');

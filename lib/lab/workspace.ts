@@ -1,10 +1,10 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { type Document, isMap, isSeq, parseDocument } from 'yaml';
 import ssh2 from 'ssh2';
-import { loadConfig } from '../config/load.ts';
+import { type Document, isMap, isSeq, parseDocument } from 'yaml';
 import { postgresPassword } from '../config/env.ts';
+import { loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import type { LabCa } from './ca.ts';
 import type { Found } from './components.ts';
@@ -49,23 +49,42 @@ export function makeWorkspace(configFile: string, folder: string, ca: LabCa, fou
 
   const tokenSecret = randomUUID();
   const cloudflareToken = randomBytes(20).toString('hex');
-  const postgresPasswords = Object.fromEntries((config.backup?.postgresql ?? []).map(({ name }) => [name, randomBytes(12).toString('hex')]));
+  const postgresPasswords = Object.fromEntries(
+    (config.backup?.postgresql ?? []).map(({ name }) => [name, randomBytes(12).toString('hex')]),
+  );
   const env = {
     HOMELAB_ENDPOINTS: 'endpoints.json',
     ...(found.packerTemplate ? { HOMELAB_PACKER_DIR: found.packerTemplate, PROXMOX_PASSWORD: tokenSecret } : {}),
     PROXMOX_TOKEN_SECRET: tokenSecret,
     CLOUDFLARE_API_TOKEN: cloudflareToken,
-    ...Object.fromEntries(Object.entries(postgresPasswords).map(([name, password]) => [postgresPassword(name), password])),
+    ...Object.fromEntries(
+      Object.entries(postgresPasswords).map(([name, password]) => [postgresPassword(name), password]),
+    ),
   };
-  writePrivate(file('.env'), Object.entries(env).map(([name, value]) => `${name}=${value}\n`).join(''));
+  writePrivate(
+    file('.env'),
+    Object.entries(env)
+      .map(([name, value]) => `${name}=${value}\n`)
+      .join(''),
+  );
 
-  return { folder, configFile: file('homelab.yaml'), config, tokenSecret, cloudflareToken, postgresPasswords, publicKey: key.public, endpointsFile: file('endpoints.json') };
+  return {
+    folder,
+    configFile: file('homelab.yaml'),
+    config,
+    tokenSecret,
+    cloudflareToken,
+    postgresPasswords,
+    publicKey: key.public,
+    endpointsFile: file('endpoints.json'),
+  };
 }
 
 /** Removes an earlier rehearsal; refuses a folder that is none. */
 function clear(folder: string): void {
   const known = ['endpoints.json', 'homelab.yaml'].every((name) => existsSync(join(folder, name)));
-  if (existsSync(folder) && !known && existsSync(join(folder, '.env'))) throw new Error(`${folder} is not a rehearsal's`);
+  if (existsSync(folder) && !known && existsSync(join(folder, '.env')))
+    throw new Error(`${folder} is not a rehearsal's`);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(dirname(folder), { recursive: true });
   mkdirSync(folder, { mode: 0o700 });

@@ -14,10 +14,21 @@ export async function observePreflight(lab: Lab, readers: Readers, { settings }:
   const [tools, found, nodes, granted] = await Promise.all([
     readTools(readers.exec, settings.HOMELAB_PACKER_DIR !== undefined),
     readers.files.exists(path),
-    Promise.all(config.proxmox.nodes.map(async ({ name, address }) => ({ name, address, reason: await silence(address, lab, readers) }))),
+    Promise.all(
+      config.proxmox.nodes.map(async ({ name, address }) => ({
+        name,
+        address,
+        reason: await silence(address, lab, readers),
+      })),
+    ),
     readers.pve.get<Granted>('/access/permissions'),
   ]);
-  return { tools, key: { path: config.ssh.key, found }, nodes, token: granted.ok ? { granted: granted.value } : { reason: granted.reason } };
+  return {
+    tools,
+    key: { path: config.ssh.key, found },
+    nodes,
+    token: granted.ok ? { granted: granted.value } : { reason: granted.reason },
+  };
 }
 
 /** Why a Proxmox node's API does not answer, or undefined when it does. */
@@ -39,12 +50,20 @@ async function readTools(exec: Exec, ownHcl: boolean): Promise<Preflight['tools'
   return [
     { name: 'node', version: process.versions.node, needed: [20, 18, 1], how: 'install Node 20 or newer' },
     { name: 'terraform', version: terraform, needed: [1, 9], how: 'https://developer.hashicorp.com/terraform/install' },
-    { name: 'packer', version: packer, needed: ownHcl ? [1, 6] : [1, 10], how: 'https://developer.hashicorp.com/packer/install' },
+    {
+      name: 'packer',
+      version: packer,
+      needed: ownHcl ? [1, 6] : [1, 10],
+      how: 'https://developer.hashicorp.com/packer/install',
+    },
   ];
 }
 
 /** The manifests of applications/, for the linter, and the files that could not be read. */
-export async function observeApplications({ paths }: Lab, { files }: Readers): Promise<{ placed: Placed[]; unreadable: { place: string; problem: string }[] }> {
+export async function observeApplications(
+  { paths }: Lab,
+  { files }: Readers,
+): Promise<{ placed: Placed[]; unreadable: { place: string; problem: string }[] }> {
   const found = await readApplications(paths.applications, files);
   return {
     placed: found.flatMap(({ place, objects }) => objects.map((object) => ({ place, object }))),

@@ -80,12 +80,12 @@ export async function observeProvision(
   const seen = { sources, placement, wanted: wantedStamp(lab, sources), vms, nodes: nodesSeen, storages, mappings };
   // Refreshing a running VM, the provider waits minutes for its agent.
   const silentAgents = Object.keys(guests).filter((name) => guests[name]?.running && !guests[name]?.agent.ok);
-  const limit = Array.isArray(args.limit) ? args.limit.filter((name) => names.has(String(name))).map(String) : [];
+  const limit = vmsInLimit(config, args);
   const asked =
     variables && vms.ok && isWhole(vms.value, terraform, names)
       ? await askTerraform(lab, readers, context, terraform, {
           variables,
-          targets: limit,
+          targets: limit ?? [],
           refresh: silentAgents.length === 0,
         })
       : undefined;
@@ -94,6 +94,12 @@ export async function observeProvision(
     terraform: asked === 'init' ? { ...terraform, initialised: false } : terraform,
     changes: asked === 'init' ? undefined : asked,
   };
+}
+
+/** VMs among the names of --limit; undefined when it was not given. */
+export function vmsInLimit({ k3s }: Lab['config'], { limit }: Args): string[] | undefined {
+  if (!Array.isArray(limit) || limit.length === 0) return undefined;
+  return k3s.nodes.map(({ name }) => name).filter((name) => limit.includes(name));
 }
 
 /** Whether Terraform's state knows every VM that is there; what it does not know it would create. */

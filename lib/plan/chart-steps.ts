@@ -25,8 +25,10 @@ export function chartSteps(
 ): { steps: Step[]; last: string[] } {
   const { name, version, namespace } = chart;
   const why = needsApply(helmChart(chart), seen.chart);
-  const failed = !why && Number(dig(seen.job, 'status', 'failed') ?? 0) > 0 && !seen.rolledOut;
-  if (!why && seen.rolledOut) return { steps: [], last: [] };
+  // After an upgrade that failed the workloads of the version before still run: only its Job knows.
+  const ended = !seen.job || dig(seen.job, 'status', 'succeeded') === 1;
+  const failed = !why && !ended && Number(dig(seen.job, 'status', 'failed') ?? 0) > 0;
+  if (!why && ended && seen.rolledOut) return { steps: [], last: [] };
 
   const steps: Step[] = [];
   const add = (part: string, step: Omit<Step, 'id' | 'after'>): void => {
@@ -48,7 +50,7 @@ export function chartSteps(
     });
   add('installed', {
     title: `wait for the chart ${name} to be installed`,
-    why: why ?? 'its workloads are not ready',
+    why: why ?? (ended || !seen.rolledOut ? 'its workloads are not ready' : 'its last install has not succeeded'),
     action: { kind: 'wait', for: { chart: { name, version } }, deadline: 600 },
   });
   add('rollout', {

@@ -30,9 +30,24 @@ export function preflightFindings(config: Config, { tools, key, nodes, token }: 
         ? { area, level: 'ok', text: `${name} ${version}` }
         : { area, level: 'broken', text: `${name} ${version} is older than ${needed.join('.')}`, fix: how };
     }),
-    key.found ? { area, level: 'ok', text: `SSH key ${key.path}` } : { area, level: 'broken', text: `the SSH key ${key.path} is not there`, fix: `make one: ssh-keygen -t ed25519 -f ${key.path}` },
-    ...nodes.map(({ name, address, reason }): Finding =>
-      reason ? { area, level: 'broken', text: `${name} (${address}): ${reason}`, fix: 'is it up, is its address right, and is proxmox.ca_file of this cluster?' } : { area, level: 'ok', text: `${name} (${address}) answers` },
+    key.found
+      ? { area, level: 'ok', text: `SSH key ${key.path}` }
+      : {
+          area,
+          level: 'broken',
+          text: `the SSH key ${key.path} is not there`,
+          fix: `make one: ssh-keygen -t ed25519 -f ${key.path}`,
+        },
+    ...nodes.map(
+      ({ name, address, reason }): Finding =>
+        reason
+          ? {
+              area,
+              level: 'broken',
+              text: `${name} (${address}): ${reason}`,
+              fix: 'is it up, is its address right, and is proxmox.ca_file of this cluster?',
+            }
+          : { area, level: 'ok', text: `${name} (${address}) answers` },
     ),
     ...tokenFindings(config, token),
   ];
@@ -40,10 +55,24 @@ export function preflightFindings(config: Config, { tools, key, nodes, token }: 
 
 function tokenFindings(config: Config, token: Preflight['token']): Finding[] {
   const area = 'privileges';
-  if ('reason' in token) return [{ area, level: 'broken', text: `the token ${config.proxmox.token_id}: ${token.reason}`, fix: 'npx tsx scripts/check.ts --role prints how it is made' }];
+  if ('reason' in token)
+    return [
+      {
+        area,
+        level: 'broken',
+        text: `the token ${config.proxmox.token_id}: ${token.reason}`,
+        fix: 'npx tsx scripts/check.ts --role prints how it is made',
+      },
+    ];
   const missing = missingPrivileges(neededPrivileges(config), token.granted);
-  if (missing.length === 0) return [{ area, level: 'ok', text: `the token ${config.proxmox.token_id} has what it needs` }];
-  return missing.map(({ path, privileges, why }) => ({ area, level: 'broken', text: `the token lacks ${privileges.join(', ')} on ${path} (${why})`, fix: 'npx tsx scripts/check.ts --role prints the commands' }));
+  if (missing.length === 0)
+    return [{ area, level: 'ok', text: `the token ${config.proxmox.token_id} has what it needs` }];
+  return missing.map(({ path, privileges, why }) => ({
+    area,
+    level: 'broken',
+    text: `the token lacks ${privileges.join(', ')} on ${path} (${why})`,
+    fix: 'npx tsx scripts/check.ts --role prints the commands',
+  }));
 }
 
 /** What the scripts of the chain would do. */
@@ -52,9 +81,17 @@ export function driftFindings(looks: readonly Look[]): Finding[] {
     const area = look.script;
     if ('error' in look) return [{ area, level: 'broken', text: look.error, fix: look.fix }];
     const { steps, notes } = look.plan;
-    const drift = steps.map((step): Finding => ({ area, level: 'drift', text: `${step.host ? `${step.host}: ` : ''}${step.title} (${step.why})` }));
+    const drift = steps.map(
+      (step): Finding => ({
+        area,
+        level: 'drift',
+        text: `${step.host ? `${step.host}: ` : ''}${step.title} (${step.why})`,
+      }),
+    );
     const said = notes.flatMap((note) => noteFinding(area, note));
-    return steps.length + said.length === 0 ? [{ area, level: 'ok', text: 'as homelab.yaml says' }] : [...said, ...drift];
+    return steps.length + said.length === 0
+      ? [{ area, level: 'ok', text: 'as homelab.yaml says' }]
+      : [...said, ...drift];
   });
 }
 
@@ -65,7 +102,12 @@ function noteFinding(area: string, { level, text, fix }: Note): Finding[] {
 
 export function conventionFindings(problems: readonly ConventionProblem[]): Finding[] {
   if (problems.length === 0) return [{ area: 'conventions', level: 'ok', text: 'applications/ follows them' }];
-  return problems.map(({ place, object, message, fix, level }) => ({ area: 'conventions', level: level === 'error' ? 'broken' : 'warning', text: `${place}: ${object}: ${message}`, fix }));
+  return problems.map(({ place, object, message, fix, level }) => ({
+    area: 'conventions',
+    level: level === 'error' ? 'broken' : 'warning',
+    text: `${place}: ${object}: ${message}`,
+    fix,
+  }));
 }
 
 /** 0 as wanted · 1 something is broken · 3 something would be changed. */
@@ -77,7 +119,12 @@ export function checkExit(findings: readonly Finding[]): number {
 export function findingsText(findings: readonly Finding[]): string {
   const mark = { ok: '✓', warning: '!', drift: '~', broken: '✗' };
   const width = Math.max(...findings.map(({ area }) => area.length));
-  const lines = findings.map(({ area, level, text, fix }) => `${mark[level]} ${area.padEnd(width)}  ${text}${fix ? `; ${fix}` : ''}`);
+  const lines = findings.map(
+    ({ area, level, text, fix }) => `${mark[level]} ${area.padEnd(width)}  ${text}${fix ? `; ${fix}` : ''}`,
+  );
   const count = (level: Finding['level']): number => findings.filter((finding) => finding.level === level).length;
-  return [...lines, `${count('broken')} broken, ${count('drift')} drifted, ${count('warning')} warnings, ${count('ok')} as wanted`].join('\n');
+  return [
+    ...lines,
+    `${count('broken')} broken, ${count('drift')} drifted, ${count('warning')} warnings, ${count('ok')} as wanted`,
+  ].join('\n');
 }

@@ -86,7 +86,11 @@ export function planNewIngress(lab: Pick<Lab, 'config' | 'paths'>, seen: NewIngr
   const steps: Step[] = [];
   const why = whyWrite(seen.text, call, ingressYaml(call, convention), args.force);
   if (why && 'blocker' in why)
-    notes.push({ level: 'blocker', text: `${file} ${why.blocker}`, fix: 'move the edits elsewhere, or overwrite them with --force' });
+    notes.push({
+      level: 'blocker',
+      text: `${file} ${why.blocker}`,
+      fix: 'move the edits elsewhere, or overwrite them with --force',
+    });
   else if (why)
     steps.push({
       id: 'file',

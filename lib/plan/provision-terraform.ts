@@ -13,8 +13,8 @@ export type ProvisionContext = {
   variables: string;
   /** Environment of every call of Terraform, without the token. */
   environment: Record<string, string>;
-  /** Names that --limit selects; empty: all. */
-  limit: string[];
+  /** VMs that --limit selects; undefined: all. */
+  limit?: string[];
 };
 
 /** Terraform's folder: our files, the generated variables, `init`. */
@@ -105,7 +105,7 @@ export function applySteps(
 
   const losses = (changes ?? []).filter(({ action }) => action === 'replace' || action === 'delete');
   const why = changes ? changes.map(textOf).join('; ') : 'VMs are to be made or repaired';
-  const targets = context.limit.map((name) => `-target=${addressIn(name)}`);
+  const targets = (context.limit ?? []).map((name) => `-target=${addressIn(name)}`);
   const plan = terraform(
     'plan',
     'terraform plan',

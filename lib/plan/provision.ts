@@ -12,6 +12,7 @@ import { applySteps, folderSteps, type ProvisionContext } from './provision-terr
 export function planProvision(lab: Lab, seen: ProvisionSeen, context: ProvisionContext): Plan {
   const { config } = lab;
   const { terraform, variables } = seen;
+  if (context.limit?.length === 0) return { steps: [], notes: [{ level: 'info', text: '--limit names no VM' }] };
   if (!seen.vms.ok) return blocked(`the Proxmox API does not answer: ${seen.vms.reason}`, 'npx tsx scripts/check.ts');
   if (variables === undefined) {
     const { publicKeyFile, privateKeyFile } = seen.sources;
@@ -28,7 +29,7 @@ export function planProvision(lab: Lab, seen: ProvisionSeen, context: ProvisionC
 
   const vms = seen.vms.value;
   const managed = new Set(terraform.state.map(({ vmid }) => vmid));
-  const nodes = config.k3s.nodes.filter(({ name }) => context.limit.length === 0 || context.limit.includes(name));
+  const nodes = config.k3s.nodes.filter(({ name }) => !context.limit || context.limit.includes(name));
   const states = new Map(nodes.map((node) => [node, vmStateOf(config.name, node, vms, managed)]));
   const made = nodes.filter((node) => states.get(node)?.is === 'absent');
   const notes = [...strangers(config, vms, states), ...shortages(config, seen, made), ...remarks(lab, seen)];
@@ -38,7 +39,7 @@ export function planProvision(lab: Lab, seen: ProvisionSeen, context: ProvisionC
   const steps = [...leaseSteps(lab), ...folderSteps(lab, seen, context, variables)];
   const changes = seen.changes?.ok ? seen.changes.value : undefined;
   const applying = changes === undefined || changes.length > 0;
-  if (applying && !(changes === undefined && nodes.length === 0))
+  if (applying)
     steps.push(
       ...applySteps(
         lab,

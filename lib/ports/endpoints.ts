@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { appendFileSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { HomelabError } from '../errors.ts';
 
 /** Where a connection really goes. */
@@ -43,11 +44,11 @@ export const realEndpoints: Endpoints = {
 
 export type EndpointTable = { dial: Record<string, string | null>; mounts: Record<string, string> };
 
-/**
- * The table of a rehearsal. The file is read at each dial: hosts come up while a run goes on.
- * @param onRefused told of every address that was refused
- */
-export function endpointsFromFile(file: string, onRefused: (address: string) => void): Endpoints {
+/** Beside the table: every address that was refused, one a line. A rehearsal's report counts them. */
+export const REFUSED = 'refused.log';
+
+/** The table of a rehearsal. The file is read at each dial: hosts come up while a run goes on. */
+export function endpointsFromFile(file: string): Endpoints {
   const read = (): EndpointTable => JSON.parse(readFileSync(file, 'utf8')) as EndpointTable;
   return {
     rehearsal: true,
@@ -57,7 +58,7 @@ export function endpointsFromFile(file: string, onRefused: (address: string) => 
       const key = `${address}:${port}`;
       const target = key in dial ? dial[key] : dial[address];
       if (target === undefined) {
-        onRefused(key);
+        appendFileSync(join(dirname(file), REFUSED), `${key}\n`);
         throw new DialRefused(key);
       }
       if (target === null) throw new NothingListens(key);

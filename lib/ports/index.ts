@@ -1,6 +1,5 @@
 import { dirname, join, resolve } from 'node:path';
 import type { Settings } from '../config/env.ts';
-import type { Journal } from '../journal.ts';
 import type { Lab } from '../lab-context.ts';
 import type { Secrets } from '../secret.ts';
 import { type Endpoints, endpointsFromFile, realEndpoints } from './endpoints.ts';
@@ -13,21 +12,14 @@ import { connectSsh } from './ssh.ts';
 import type { Ports } from './types.ts';
 
 /** What a port may need of the run that it serves. */
-export type PortContext = { lab: Lab; secrets: Secrets; settings: Settings; endpoints: Endpoints; journal: Journal };
+export type PortContext = { lab: Lab; secrets: Secrets; settings: Settings; endpoints: Endpoints };
 
 /** The world, for one run. Each port connects when it is first used. */
-export function buildPorts(
-  lab: Lab,
-  secrets: Secrets,
-  settings: Settings,
-  journal: Journal,
-): Ports & { endpoints: Endpoints } {
+export function buildPorts(lab: Lab, secrets: Secrets, settings: Settings): Ports & { endpoints: Endpoints } {
   const endpoints = settings.HOMELAB_ENDPOINTS
-    ? endpointsFromFile(resolve(lab.paths.root, settings.HOMELAB_ENDPOINTS), (address) =>
-        journal.write({ event: 'dial-refused', address }),
-      )
+    ? endpointsFromFile(resolve(lab.paths.root, settings.HOMELAB_ENDPOINTS))
     : realEndpoints;
-  const context: PortContext = { lab, secrets, settings, endpoints, journal };
+  const context: PortContext = { lab, secrets, settings, endpoints };
   const exec = realExec(endpoints.rehearsal ? rehearsalEnvironment(lab, settings) : process.env);
   const ssh = connectSsh(context);
   return {

@@ -15,9 +15,10 @@ const CODES = { mkdir: 70, absent: 66, write: 73, read: 74, busy: 75, unmount: 7
 
 /**
  * Fixed text; what varies are its arguments. Whatever happens, and when the connection breaks, the export is
- * unmounted and the mount point removed; rmdir cannot take data away when the unmount failed.
+ * unmounted and the mount point removed; rmdir cannot take data away when the unmount failed. A mount point's
+ * name ends with the process's id, so that what a killed one left is known, and goes with the next.
  */
-const SCRIPT = `dir=$1 source=$2 options=$3 errand=$4 name=\${5-} mounted=
+const SCRIPT = `dir=$1.$$ source=$2 options=$3 errand=$4 name=\${5-} mounted=
 leave() {
   code=$?
   trap - EXIT
@@ -28,6 +29,12 @@ leave() {
   rmdir "$dir"
   exit "$code"
 }
+for old in "\${1%-*}"-*.*; do
+  if [ -d "$old" ] && ! kill -0 "\${old##*.}" 2>/dev/null; then
+    umount "$old" 2>/dev/null
+    rmdir "$old"
+  fi
+done
 mkdir -m 0700 "$dir" || exit ${CODES.mkdir}
 trap leave EXIT
 trap 'exit 129' HUP INT TERM
@@ -56,7 +63,7 @@ exit 0
 export const ERRAND_DEADLINE = 60;
 
 /**
- * The command that mounts `source` ("server:path") at `dir`, does an errand there, and leaves nothing behind.
+ * The command that mounts `source` ("server:path") at `dir`.PID (`dir` ends with "-" and a random part), does an errand there, and leaves nothing behind.
  * Soft and without retries: a NAS that does not answer is an outcome, not a process that hangs. It runs as root.
  */
 export function errandCommand(dir: string, source: string, nfsVersion: string, errand: Errand): string[] {

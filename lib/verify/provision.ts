@@ -8,8 +8,8 @@ import type { Proof } from '../step.ts';
 const GIB = 1024 ** 3;
 
 /** Proves of each VM that it runs, has its address, is who it should be, and has the disk that it was given. */
-export async function verifyProvision(lab: Lab, ports: Ports, limit: readonly string[]): Promise<Proof[]> {
-  const nodes = lab.config.k3s.nodes.filter(({ name }) => limit.length === 0 || limit.includes(name));
+export async function verifyProvision(lab: Lab, ports: Ports, limit: readonly string[] | undefined): Promise<Proof[]> {
+  const nodes = lab.config.k3s.nodes.filter(({ name }) => !limit || limit.includes(name));
   return (await Promise.all(nodes.map((node) => proveVm(lab, ports, node)))).flat();
 }
 

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { messageOf } from '../../errors.ts';
 import type { LabHost } from '../types.ts';
 import { Api } from './api/api.ts';
 import { ObjectStore } from './api/store.ts';
@@ -87,6 +88,7 @@ export class Cluster {
   /** Why the API does not serve, in the words that kubectl shows; undefined when it does. */
   refusal(): string | undefined {
     if (this.faults.api) return this.faults.api;
+    if (this.loop.failure) return `defect of the emulator: ${messageOf(this.loop.failure)}`;
     const running = this.servers().length;
     const needed = this.etcd ? Math.floor(this.members.size / 2) + 1 : 1;
     return running >= needed ? undefined : 'etcdserver: request timed out';

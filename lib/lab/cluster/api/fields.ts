@@ -88,8 +88,10 @@ export function write(root: Record<string, unknown>, path: Path, leaf: unknown):
 /** Removes a leaf in place, and what became empty by it. Without its key an item of a merged array is gone whole. */
 export function remove(root: Record<string, unknown>, path: Path): void {
   const [holding, field] = path.slice(-2);
-  if (typeof field === 'string' && typeof holding === 'object' && field in holding.key)
-    return remove(root, path.slice(0, -1));
+  if (typeof field === 'string' && typeof holding === 'object' && field in holding.key) {
+    remove(root, path.slice(0, -1));
+    return;
+  }
   for (let depth = path.length; depth > 0; depth--) {
     const holder = read(root, path.slice(0, depth - 1));
     const part = path[depth - 1];

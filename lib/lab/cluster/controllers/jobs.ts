@@ -39,10 +39,14 @@ function advance(cluster: Cluster, job: Thing): void {
       status: { ...counts, conditions, ...(type === 'Complete' ? { completionTime: now() } : {}) },
     });
   };
-  if (succeeded >= wanted) return end('Complete', 'CompletionsReached', 'Reached expected number of succeeded pods');
+  if (succeeded >= wanted) {
+    end('Complete', 'CompletionsReached', 'Reached expected number of succeeded pods');
+    return;
+  }
   if (failed > limit) {
     cluster.event(job, 'Warning', 'BackoffLimitExceeded', 'Job has reached the specified backoff limit');
-    return end('Failed', 'BackoffLimitExceeded', 'Job has reached the specified backoff limit');
+    end('Failed', 'BackoffLimitExceeded', 'Job has reached the specified backoff limit');
+    return;
   }
   if (!same(counts, job.status)) cluster.store.put({ ...job, status: counts });
   if (active > 0) return;

@@ -73,6 +73,11 @@ export class Loop {
     if (this.#failure) throw this.#failure;
   }
 
+  /** What a controller threw: a defect of the emulator, after which it does nothing more. */
+  get failure(): unknown {
+    return this.#failure;
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);

@@ -1,0 +1,119 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { LabCa } from '../lib/lab/ca.ts';
+import type { Component } from '../lib/lab/components.ts';
+import { type EmbeddedLab, startLab } from '../lib/lab/index.ts';
+import { installTools } from '../lib/lab/tools/index.ts';
+import { makeWorkspace, type Workspace } from '../lib/lab/workspace.ts';
+import { TOOLKIT } from '../lib/paths.ts';
+
+/**
+ * The chain is killed (SIGKILL, make and scripts alike) at ten random moments and run again: what comes out must be
+ * what an undisturbed run makes. HOMELAB_SEED repeats a run's moments.
+ */
+const KILLS = 10;
+const seed = Number(process.env.HOMELAB_SEED ?? Date.now() % 100_000);
+const standIn: Component = { state: 'stand-in', why: 'this test' };
+
+type Rehearsed = { workspace: Workspace; lab: EmbeddedLab; close(): Promise<void> };
+
+async function start(): Promise<Rehearsed> {
+  const root = mkdtempSync(join(tmpdir(), 'homelab-kill-'));
+  const ca = await LabCa.create();
+  const workspace = makeWorkspace(join(TOOLKIT, 'homelab.yaml'), join(root, 'lab'), ca, {
+    terraform: standIn,
+    packer: standIn,
+    postgresql: { state: 'skipped', why: 'this test' },
+  });
+  installTools(join(workspace.folder, 'bin'), ['terraform', 'packer']);
+  const lab = await startLab(workspace, ca);
+  return {
+    workspace,
+    lab,
+    close: async () => {
+      await lab.close();
+      rmSync(root, { recursive: true, force: true });
+    },
+  };
+}
+
+function up({ workspace }: Rehearsed): {
+  child: ChildProcess;
+  ended: Promise<{ code: number | null; output: string }>;
+} {
+  const child = spawn('make', ['--no-print-directory', 'up', 'YES=1', `CONFIG=${workspace.configFile}`], {
+    cwd: TOOLKIT,
+    detached: true,
+    env: { PATH: process.env.PATH, HOME: process.env.HOME },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  return { child, ended: new Promise((done) => child.on('close', (code) => done({ code, output }))) };
+}
+
+/** What must be the same however often a run was killed: VMs, objects, leases, and which files there are. */
+function outcome({ lab, workspace }: Rehearsed): unknown {
+  const { pve, cluster, files } = lab.snapshot() as { pve: unknown; cluster: unknown; files: Record<string, string> };
+  return {
+    pve,
+    cluster,
+    lock: readFileSync(join(workspace.folder, 'homelab.lock.yaml'), 'utf8'),
+    files: Object.keys(files).filter((path) => !path.startsWith('.state/')),
+  };
+}
+
+/** Half-written files that a killed run left under the lab's folder. */
+function leftovers(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(
+    (path) => /\.tmp$|\.part-\d+$/.test(path) && existsSync(join(folder, path)),
+  );
+}
+
+/** A small linear congruential generator: the same seed gives the same moments. */
+function randoms(from: number): () => number {
+  let state = from;
+  return () => {
+    state = (state * 1_103_515_245 + 12_345) % 2_147_483_648;
+    return state / 2_147_483_648;
+  };
+}
+
+const test = suite('a chain that is killed');
+
+test(`ten times, and run again, ends as an undisturbed one (HOMELAB_SEED=${seed})`, async () => {
+  const undisturbed = await start();
+  const killed = await start();
+  try {
+    const began = performance.now();
+    const whole = await up(undisturbed).ended;
+    assert.is(whole.code, 0, whole.output);
+    const length = performance.now() - began;
+
+    const random = randoms(seed);
+    for (let kill = 0; kill < KILLS; kill++) {
+      // Each run gets at most a third of the way, so that the ten moments are spread over the whole chain.
+      const { child, ended } = up(killed);
+      const timer = setTimeout(() => process.kill(-child.pid!, 'SIGKILL'), 300 + random() * (length / 3));
+      await ended;
+      clearTimeout(timer);
+    }
+    const last = await up(killed).ended;
+    assert.is(last.code, 0, last.output);
+    assert.equal(outcome(killed), outcome(undisturbed));
+    assert.equal(leftovers(killed.workspace.folder), []);
+
+    const again = await up(killed).ended;
+    assert.is(again.code, 0, again.output);
+    assert.is(again.output.match(/nothing to do/g)?.length, 6, again.output);
+  } finally {
+    await killed.close();
+    await undisturbed.close();
+  }
+});
+
+test.run();
