@@ -147,7 +147,7 @@ export function ingress(name: string, host: string, annotations: Record<string, 
 }
 
 export async function get({ lab }: ChainWorld, url: string, address: string): Promise<HttpAnswer> {
-  const net = realNet(endpointsFromFile(join(lab.folder, 'endpoints.json'), () => {}));
+  const net = realNet(endpointsFromFile(join(lab.folder, 'endpoints.json')));
   const answer = await net.http(url, { address, ca: lab.ca.certificate });
   if (!answer.ok) throw new Error(answer.reason);
   return answer.value;

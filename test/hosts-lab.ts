@@ -2,7 +2,6 @@ import { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import ssh2 from 'ssh2';
-import { noJournal } from '../lib/journal.ts';
 import { EndpointFile } from '../lib/lab/endpoint-file.ts';
 import { genericPrograms, type RunningHost, startHost } from '../lib/lab/hosts/index.ts';
 import type { HostSpec } from '../lib/lab/hosts/spec.ts';
@@ -23,7 +22,6 @@ export type TestLab = {
   context: PortContext;
   ssh: Ssh & { close(): Promise<void> };
   publicKey: string;
-  refused: string[];
   /** Starts a host of homelab.yaml; its key is learned unless `learn` is false. */
   start(name: string, options?: Partial<HostSpec> & { learn?: boolean }): Promise<RunningHost>;
   close(): Promise<void>;
@@ -52,15 +50,14 @@ export async function testLab(env: Record<string, string> = {}, name = 'lab'): P
   const nas = await startNas(lab.config, join(folder, 'nas'), endpoints, known);
   const world: World = { programs: new Map(), units: new Map(), route: () => undefined };
   for (const [program, run] of genericPrograms(world, { nas })) world.programs.set(program, run);
-  const refused: string[] = [];
   const context: PortContext = {
-    ...{ lab, secrets, settings, journal: noJournal },
-    endpoints: endpointsFromFile(endpoints.file, (address) => refused.push(address)),
+    ...{ lab, secrets, settings },
+    endpoints: endpointsFromFile(endpoints.file),
   };
   const ssh = connectSsh(context);
   const hosts: RunningHost[] = [];
   return {
-    ...{ folder, lab, world, nas, endpoints, context, ssh, refused },
+    ...{ folder, lab, world, nas, endpoints, context, ssh },
     publicKey: key.public,
     async start(host, { learn = true, ...options } = {}) {
       const address = addressOf(lab, host);

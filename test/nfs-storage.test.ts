@@ -2,7 +2,6 @@ import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { noJournal } from '../lib/journal.ts';
 import { type Lab, openLab } from '../lib/lab-context.ts';
 import { TOOLKIT } from '../lib/paths.ts';
 import { planNfs } from '../lib/plan/nfs.ts';
@@ -36,7 +35,7 @@ Storage.before.each(async (context) => {
     dial: (address: string) => ({ host: '127.0.0.1', port: pve.portOf(nodeAt(address)) }),
   };
   context.lab = opened.lab;
-  context.pve = connectPve({ ...opened, endpoints, journal: noJournal });
+  context.pve = connectPve({ ...opened, endpoints });
 });
 Storage.after.each(({ world }) => world.close());
 

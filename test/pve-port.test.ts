@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { suite } from 'uvu';
 import { HomelabError } from '../lib/errors.ts';
-import { noJournal } from '../lib/journal.ts';
 import { LabCa } from '../lib/lab/ca.ts';
 import { openLab } from '../lib/lab-context.ts';
 import { TOOLKIT } from '../lib/paths.ts';
@@ -36,7 +35,7 @@ function portOf(
       return { host: '127.0.0.1', port: lab.pve.portOf(node?.name ?? '') };
     },
   };
-  return connectPve({ ...opened, endpoints, journal: noJournal });
+  return connectPve({ ...opened, endpoints });
 }
 
 async function failure(work: Promise<unknown>): Promise<HomelabError> {

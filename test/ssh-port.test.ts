@@ -8,6 +8,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { DeadlineError } from '../lib/errors.ts';
 import { startHost } from '../lib/lab/hosts/index.ts';
+import { refusedDials } from '../lib/lab/report.ts';
 import { addressOf } from '../lib/lab-context.ts';
 import { connectSsh } from '../lib/ports/ssh.ts';
 import { BoundedOutput } from '../lib/ports/ssh-output.ts';
@@ -78,7 +79,7 @@ test('a port on which nothing listens is not reachable', async () => {
 
 test('an address that a rehearsal does not hold is an error even for readers', async () => {
   assert.match(await message(lab.ssh.read('pve-03', ['true'])), /refused to connect to 10\.20\.11\.13:22/);
-  assert.equal(lab.refused, ['10.20.11.13:22']);
+  assert.equal(refusedDials(dirname(lab.endpoints.file)), ['10.20.11.13:22']);
 });
 
 test('a server that never answers is given up after the connect deadline', async () => {
@@ -288,12 +289,11 @@ test('an open connection does not keep a script alive', async () => {
   const code = `
     import { openLab } from ${JSON.stringify(resolve('lib/lab-context.ts'))};
     import { endpointsFromFile } from ${JSON.stringify(resolve('lib/ports/endpoints.ts'))};
-    import { noJournal } from ${JSON.stringify(resolve('lib/journal.ts'))};
     import { connectSsh } from ${JSON.stringify(resolve('lib/ports/ssh.ts'))};
     const { lab, secrets, settings } = openLab(${JSON.stringify(lab.lab.paths.config)}, {});
     lab.config.ssh.key = ${JSON.stringify(lab.lab.config.ssh.key)};
-    const endpoints = endpointsFromFile(${JSON.stringify(lab.endpoints.file)}, () => {});
-    const ssh = connectSsh({ lab, secrets, settings, endpoints, journal: noJournal });
+    const endpoints = endpointsFromFile(${JSON.stringify(lab.endpoints.file)});
+    const ssh = connectSsh({ lab, secrets, settings, endpoints });
     process.stdout.write((await ssh.run('${HOST}', ['hostname'])).stdout);
     await ssh.forward('${HOST}', '10.43.0.10', 5432);`;
   const script = join(lab.folder, 'ends.mts');

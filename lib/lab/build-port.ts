@@ -10,7 +10,12 @@ export async function startBuildPort(endpoints: EndpointFile): Promise<{ lead(po
   const server = createServer((socket) => {
     if (target === undefined) return socket.destroy();
     const guest = connect(target, '127.0.0.1');
-    for (const end of [socket, guest]) end.on('error', () => [socket, guest].forEach((other) => other.destroy()));
+    const end = (): void => {
+      socket.destroy();
+      guest.destroy();
+    };
+    socket.on('error', end);
+    guest.on('error', end);
     socket.pipe(guest).pipe(socket);
     return undefined;
   });

@@ -91,7 +91,7 @@ export async function startLab(workspace: Workspace, ca: LabCa): Promise<Embedde
 }
 
 /** What the lab itself writes while nobody changes anything, and what a run leaves that only looks. */
-const VOLATILE = /(^|\/)(endpoints\.json|journal|runs|lock|sockets|stand-ins)(\/|$)|\.tmp$/;
+const VOLATILE = /(^|\/)(endpoints\.json|journal|runs|lock|sockets|stand-ins|observed\.tfplan)(\/|$)|\.tmp$/;
 
 /** Addresses of everything by name (leases as an empty ledger gives them), and those where nothing listens yet. */
 function knownAddresses(config: Config): { byName: Map<string, string>; free: string[] } {
