@@ -1,7 +1,7 @@
 import { HomelabError, messageOf } from './errors.ts';
 import type { KubeReader, Ports } from './ports/types.ts';
 import { chartJobRef, chartRef } from './render/helm-chart.ts';
-import { dig, mapsIn } from './render/loose.ts';
+import { dig, mapsIn } from './loose.ts';
 import type { KubeObject } from './step.ts';
 
 /**

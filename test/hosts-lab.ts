@@ -1,11 +1,11 @@
 import { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import ssh2 from 'ssh2';
 import { EndpointFile } from '../lib/lab/endpoint-file.ts';
 import { genericPrograms, type RunningHost, startHost } from '../lib/lab/hosts/index.ts';
 import type { HostSpec } from '../lib/lab/hosts/spec.ts';
 import { type LabNas, startNas } from '../lib/lab/nas/index.ts';
+import { makeSshKey } from '../lib/lab/ssh-key.ts';
 import type { World } from '../lib/lab/types.ts';
 import { addressOf, type Lab, openLab } from '../lib/lab-context.ts';
 import { endpointsFromFile } from '../lib/ports/endpoints.ts';
@@ -33,7 +33,7 @@ export async function testLab(env: Record<string, string> = {}, name = 'lab'): P
   const root = join(folder, name);
   mkdirSync(root);
   cpSync(resolve('homelab.yaml'), join(root, 'homelab.yaml'));
-  const key = ssh2.utils.generateKeyPairSync('ed25519');
+  const key = makeSshKey('test');
   writeFileSync(join(folder, 'key'), key.private, { mode: 0o600 });
   const lines = Object.entries(env).map(([key, value]) => `${key}=${value}\n`);
   writeFileSync(join(root, '.env'), lines.join(''), { mode: 0o600 });

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import ssh2, { type ServerChannel } from 'ssh2';
 import { suite } from 'uvu';
+import { makeSshKey } from '../lib/lab/ssh-key.ts';
 import type { Guest, GuestSpec } from '../lib/lab/types.ts';
 import { TOOLKIT } from '../lib/paths.ts';
 import { realExec } from '../lib/ports/exec.ts';
@@ -22,7 +23,7 @@ class Installed extends PaperMachines {
 
   constructor() {
     super();
-    const hostKey = ssh2.utils.generateKeyPairSync('ed25519').private;
+    const hostKey = makeSshKey('test').private;
     this.server = new ssh2.Server({ hostKeys: [hostKey] }, (client) => {
       client.on('authentication', (auth) =>
         auth.method === 'publickey' && auth.username === 'ops' ? auth.accept() : auth.reject(['publickey']),
@@ -79,7 +80,7 @@ gate(
   try {
     const api = `https://127.0.0.1:${lab.pve.portOf('pve-01')}/api2/json`;
     const key = join(lab.folder, 'key');
-    writeFileSync(key, ssh2.utils.generateKeyPairSync('ed25519').private, { mode: 0o600 });
+    writeFileSync(key, makeSshKey('test').private, { mode: 0o600 });
     lab.pve.addIso({ node: 'pve-01', volid: 'local:iso/ubuntu.iso' });
     const variables = join(lab.folder, 'template.pkrvars.json');
     writeFileSync(

@@ -1,17 +1,17 @@
 import { createHmac } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import ssh2 from 'ssh2';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { makeSshKey } from '../lib/lab/ssh-key.ts';
 import { fingerprint, knownKeys, learn, parseHostKey } from '../lib/ports/known-hosts.ts';
 
 const test = suite('known hosts');
 const folder = mkdtempSync(join(tmpdir(), 'known-hosts-'));
 test.after(() => rmSync(folder, { recursive: true }));
 
-const newKey = (): string => ssh2.utils.generateKeyPairSync('ed25519').public;
+const newKey = (): string => makeSshKey('test').public;
 const hashed = (name: string): string => {
   const salt = Buffer.from('0123456789abcdefghij');
   return `|1|${salt.toString('base64')}|${createHmac('sha1', salt).update(name).digest('base64')}`;
@@ -73,6 +73,26 @@ test("learning rotates exactly one host's entry, at mode 0600", async () => {
     [b.blob],
   );
   assert.is(statSync(file).mode & 0o777, 0o600);
+});
+
+test('hosts that are learned side by side are all known, also when one of them cannot be', async () => {
+  const file = join(folder, 'side-by-side');
+  const key = parseHostKey(newKey());
+  const addresses = Array.from({ length: 20 }, (_, i) => `10.20.11.${80 + i}`);
+  const learned = addresses.map((address, i) => learn(file, address, `k3s-${i}`, key));
+  assert.equal(await Promise.all(learned), Array(20).fill(true));
+  const text = readFileSync(file, 'utf8');
+  assert.equal(
+    addresses.map((address) => knownKeys(text, [address], file).length),
+    Array(20).fill(1),
+  );
+
+  const blocked = join(folder, 'blocked');
+  mkdirSync(blocked);
+  const failed = learn(blocked, '10.20.11.80', 'k3s-cp-01', key).catch((error: Error) => error);
+  assert.instance(await failed, Error, 'a folder is no file');
+  rmSync(blocked, { recursive: true });
+  assert.is(await learn(blocked, '10.20.11.80', 'k3s-cp-01', key), true);
 });
 
 test('lines that somebody added by hand stay', async () => {

@@ -4,9 +4,9 @@ import { connect, createServer } from 'node:net';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import ssh2 from 'ssh2';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { makeSshKey } from '../lib/lab/ssh-key.ts';
 import { connectSsh } from '../lib/ports/ssh.ts';
 import { type TestLab, testLab } from './hosts-lab.ts';
 import { nasty } from './nasty.ts';
@@ -35,7 +35,7 @@ function declare(sshd: string): void {
     lab = await testLab();
     folder = join(lab.folder, 'sshd');
     mkdirSync(folder);
-    const hostKey = ssh2.utils.generateKeyPairSync('ed25519');
+    const hostKey = makeSshKey('test');
     writeFileSync(join(folder, 'host_key'), hostKey.private, { mode: 0o600 });
     writeFileSync(join(folder, 'authorized_keys'), `${lab.publicKey}\n`, { mode: 0o600 });
     const port = await freePort();
@@ -141,7 +141,7 @@ function declare(sshd: string): void {
     while (!existsSync(socket)) await new Promise((done) => setTimeout(done, 20));
     const env = { ...process.env, SSH_AUTH_SOCK: socket };
     for (const name of ['a', 'b', 'c']) {
-      writeFileSync(join(lab.folder, name), ssh2.utils.generateKeyPairSync('ed25519').private, { mode: 0o600 });
+      writeFileSync(join(lab.folder, name), makeSshKey('test').private, { mode: 0o600 });
       execFileSync('ssh-add', ['-q', join(lab.folder, name)], { env });
     }
     execFileSync('ssh-add', ['-q', join(lab.folder, 'key')], { env });
@@ -165,7 +165,7 @@ function declare(sshd: string): void {
   });
 
   test('a key that was not learned is refused', async () => {
-    await lab.ssh.learnHostKey(HOST, ssh2.utils.generateKeyPairSync('ed25519').public);
+    await lab.ssh.learnHostKey(HOST, makeSshKey('test').public);
     const answer = await lab.ssh.reachable(HOST);
     assert.match(answer.ok ? '' : answer.reason, /host key has changed/);
     const own =

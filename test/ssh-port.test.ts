@@ -3,12 +3,12 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import ssh2 from 'ssh2';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { DeadlineError } from '../lib/errors.ts';
 import { startHost } from '../lib/lab/hosts/index.ts';
 import { refusedDials } from '../lib/lab/report.ts';
+import { makeSshKey } from '../lib/lab/ssh-key.ts';
 import { addressOf } from '../lib/lab-context.ts';
 import { connectSsh } from '../lib/ports/ssh.ts';
 import { BoundedOutput } from '../lib/ports/ssh-output.ts';
@@ -106,7 +106,7 @@ test('a changed host key is refused with both fingerprints; only that host is ro
   const others = readFileSync(known, 'utf8')
     .split('\n')
     .filter((line) => !line.startsWith('10.20.11.12 '));
-  await lab.ssh.learnHostKey('pve-02', ssh2.utils.generateKeyPairSync('ed25519').public);
+  await lab.ssh.learnHostKey('pve-02', makeSshKey('test').public);
   const host = await lab.start('pve-02', { user: 'root', learn: false });
   const why = reason(await lab.ssh.reachable('pve-02'));
   assert.match(why, /host key has changed: known is ssh-ed25519 SHA256:\S+, shown was ssh-ed25519 SHA256:/);

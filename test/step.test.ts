@@ -70,7 +70,7 @@ test('--limit keeps steps of these hosts and of none', () => {
   const plan = planOf('all x/a<all y/b<x/a end<y/b,x/a');
   const cases: [string[], string, string[]][] = [
     [[], 'all x/a y/b end', []],
-    [['x'], 'all x/a end', ['--limit leaves out 1 steps']],
+    [['x'], 'all x/a end', ['--limit leaves out 1 step']],
     [['x', 'y'], 'all x/a y/b end', []],
     [['z'], 'all end', ['--limit leaves out 2 steps']],
   ];

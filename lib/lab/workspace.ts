@@ -1,13 +1,13 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import ssh2 from 'ssh2';
 import { type Document, isMap, isSeq, parseDocument } from 'yaml';
 import { postgresPassword } from '../config/env.ts';
 import { loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import type { LabCa } from './ca.ts';
 import type { Found } from './components.ts';
+import { makeSshKey } from './ssh-key.ts';
 
 /** The folder of a rehearsal: a lab like any other, whose .env names an endpoint table. */
 export type Workspace = {
@@ -42,7 +42,7 @@ export function makeWorkspace(configFile: string, folder: string, ca: LabCa, fou
 
   writeFileSync(file('pve-root-ca.pem'), ca.certificate);
   writeFileSync(file('lab-ca.pem'), ca.certificate);
-  const key = ssh2.utils.generateKeyPairSync('ed25519', { comment: 'rehearsal' });
+  const key = makeSshKey('rehearsal');
   writePrivate(file('id_ed25519'), key.private);
   writeFileSync(file('id_ed25519.pub'), `${key.public}\n`);
   writeFileSync(file('terraform.rc'), terraformRc(found.providerMirror));

@@ -6,7 +6,7 @@ import { CLOUDFLARE_TOKEN, type IngressClusterSeen, type IngressSeen } from '../
 import type { Answer, KubeReader, Readers } from '../ports/types.ts';
 import { CERT_MANAGER, CERT_MANAGER_WORKLOADS, CLOUDFLARE_SECRET, cloudflareSecret } from '../render/cert-manager.ts';
 import { middlewareObject } from '../render/ingress.ts';
-import { dig, textOf } from '../render/loose.ts';
+import { dig, textOf } from '../loose.ts';
 import type { Secrets } from '../secret.ts';
 import type { KubeObject } from '../step.ts';
 import { observeChart } from './chart.ts';

@@ -1,5 +1,5 @@
 import { ISSUER, MIDDLEWARES } from '../render/ingress.ts';
-import { dig, isMap, type Loose, mapsIn, textOf, textsIn } from '../render/loose.ts';
+import { dig, isMap, type Loose, mapsIn, textOf, textsIn } from '../loose.ts';
 import type { KubeObject } from '../step.ts';
 import { type ConventionProblem, type Conventions, type Placed, titleOf } from './convention-problem.ts';
 import { hostProblem } from './host-name.ts';

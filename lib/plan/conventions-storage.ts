@@ -1,4 +1,4 @@
-import { dig, type Loose, mapsIn, textOf } from '../render/loose.ts';
+import { dig, type Loose, mapsIn, textOf } from '../loose.ts';
 import type { KubeObject } from '../step.ts';
 import { type ConventionProblem, type Conventions, type Placed, titleOf } from './convention-problem.ts';
 

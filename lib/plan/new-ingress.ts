@@ -1,7 +1,7 @@
 import { UsageError } from '../errors.ts';
 import type { Lab } from '../lab-context.ts';
 import { callOf, type IngressCall, ingressObject, ingressYaml, middlewareRef } from '../render/ingress.ts';
-import { dig, mapsIn } from '../render/loose.ts';
+import { dig, mapsIn } from '../loose.ts';
 import type { KubeObject, Note, Plan, Step } from '../step.ts';
 import { suggestion } from '../suggest.ts';
 import { type Placed, titleOf } from './convention-problem.ts';

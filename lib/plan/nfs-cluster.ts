@@ -1,6 +1,6 @@
 import type { Config } from '../config/schema.ts';
 import { findExport } from '../lookup.ts';
-import { dig, isMap } from '../render/loose.ts';
+import { dig, isMap } from '../loose.ts';
 import {
   CSI_WORKLOADS,
   csiDriverChart,

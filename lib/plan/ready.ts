@@ -1,4 +1,4 @@
-import { dig, mapsIn } from '../render/loose.ts';
+import { dig, mapsIn } from '../loose.ts';
 import type { KubeObject } from '../step.ts';
 
 /** Whether an object's condition Ready is "True". */

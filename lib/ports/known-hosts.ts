@@ -42,11 +42,22 @@ export function knownKeys(text: string, names: readonly string[], file: string):
   });
 }
 
+/** What is being written, by file. Hosts come up side by side; whoever reads before the other has written loses its key. */
+const writing = new Map<string, Promise<unknown>>();
+
 /**
  * Makes `key` the only one that our file has for `address`; all other lines stay as they are.
- * Learning the same key again writes nothing.
+ * Learning the same key again writes nothing. Calls of one process take turns.
  */
-export async function learn(file: string, address: string, name: string, key: HostKey): Promise<boolean> {
+export function learn(file: string, address: string, name: string, key: HostKey): Promise<boolean> {
+  const turn = async (): Promise<boolean> => learnNow(file, address, name, key);
+  // One that failed is its caller's failure, and not that of the next.
+  const learned = (writing.get(file) ?? Promise.resolve()).then(turn, turn);
+  writing.set(file, learned);
+  return learned;
+}
+
+async function learnNow(file: string, address: string, name: string, key: HostKey): Promise<boolean> {
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return '';
     throw error;

@@ -1,7 +1,7 @@
 import type { Lab } from '../lab-context.ts';
 import { type NewIngressArgs, readCall } from '../plan/new-ingress.ts';
 import type { Answer, HttpAnswer, Ports } from '../ports/types.ts';
-import { dig, textOf } from '../render/loose.ts';
+import { dig, textOf } from '../loose.ts';
 import type { Proof } from '../step.ts';
 
 /** Seconds until Traefik has taken up a new Ingress and its certificate. */

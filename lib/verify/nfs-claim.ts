@@ -2,7 +2,7 @@ import { meet } from '../conditions.ts';
 import { messageOf } from '../errors.ts';
 import { findExport, type Lab, servers } from '../lab-context.ts';
 import type { KubeRef, Ports } from '../ports/types.ts';
-import { dig, textOf } from '../render/loose.ts';
+import { dig, textOf } from '../loose.ts';
 import { folderOf, type StorageClassConfig } from '../render/nfs.ts';
 import { judgeFolder } from '../render/nfs-proof.ts';
 import type { KubeObject, Proof } from '../step.ts';

@@ -1,9 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import ssh2 from 'ssh2';
 import { clearMounts } from '../nas/mounts.ts';
 import { leaveFolder, plainFolder } from '../plain-folder.ts';
+import { makeSshKey } from '../ssh-key.ts';
 import type { World } from '../types.ts';
 import { neighbours } from './neighbours.ts';
 import { mapPath, rootOf, unmapper } from './paths.ts';
@@ -103,7 +103,7 @@ function prepare(spec: HostSpec, home: string, root: string): void {
   };
   const key = join(root, 'etc/ssh/ssh_host_ed25519_key');
   if (!existsSync(key)) {
-    const pair = ssh2.utils.generateKeyPairSync('ed25519', { comment: `root@${spec.name}` });
+    const pair = makeSshKey(`root@${spec.name}`);
     once('etc/ssh/ssh_host_ed25519_key', pair.private, 0o600);
     once('etc/ssh/ssh_host_ed25519_key.pub', `${pair.public}\n`);
   }

@@ -1,0 +1,70 @@
+import { readdirSync, readFileSync } from 'node:fs';
+
+/** A secret that is easy to recognise: its core stands alone in whatever way the rest is quoted or escaped. */
+export type Canary = { value: string; core: string };
+
+export function canaryOf(core: string, odd = ''): Canary {
+  return { value: `${core}${odd}`, core };
+}
+
+/** Which canaries a text holds: as they are, quoted, escaped or percent-encoded (by their core), or in base64. */
+export function found(text: string, canaries: readonly Canary[]): string[] {
+  return canaries
+    .flatMap(({ core }) => [core, core.toUpperCase(), ...base64Cores(core)])
+    .filter((form) => text.includes(form));
+}
+
+/** What stays the same of `core` in base64, wherever in the encoded bytes it begins. */
+function base64Cores(core: string): string[] {
+  return [0, 1, 2].map((shift) => {
+    const encoded = Buffer.from('x'.repeat(shift) + core).toString('base64');
+    const first = Math.ceil((shift * 8) / 6);
+    const last = Math.floor(((shift + core.length) * 8) / 6);
+    return encoded.slice(first, last);
+  });
+}
+
+const EVERY_MS = 15;
+
+/** Looks at all processes of this machine (Linux; elsewhere it sees none) while something runs. */
+export class ProcessWatch {
+  readonly commands = new Set<string>();
+  /** By command: one process of each is enough. */
+  readonly environments = new Map<string, { command: string; environment: string }>();
+  readonly #expected = new Set<string>();
+  #timer: NodeJS.Timeout | undefined;
+
+  start(): void {
+    this.#timer = setInterval(() => this.#look(), EVERY_MS);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** This process was given a secret by whoever started it. */
+  expect(pid: number): void {
+    this.#expected.add(String(pid));
+  }
+
+  #look(): void {
+    for (const pid of readdirSync('/proc')) {
+      if (!/^\d+$/.test(pid) || Number(pid) === process.pid) continue;
+      const command = textOf(`/proc/${pid}/cmdline`);
+      if (!command) continue;
+      this.commands.add(command);
+      if (this.#expected.has(pid)) continue;
+      const environment = textOf(`/proc/${pid}/environ`);
+      if (environment) this.environments.set(`${command}\0${environment}`, { command, environment });
+    }
+  }
+}
+
+/** A process may end while it is looked at. */
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'latin1').replaceAll('\0', ' ');
+  } catch {
+    return '';
+  }
+}
