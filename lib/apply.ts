@@ -4,6 +4,7 @@ import { meet } from './conditions.ts';
 import { within } from './deadline.ts';
 import { HomelabError, messageOf } from './errors.ts';
 import type { Journal } from './journal.ts';
+import { refOf } from './kube-object.ts';
 import type { LockStore } from './ledger/lockfile.ts';
 import type { Outcome, Ports } from './ports/types.ts';
 import type { Secrets } from './secret.ts';
@@ -162,15 +163,7 @@ async function act(action: Action, context: ApplyContext, outputs: Map<string, s
     }
     case 'kube': {
       if (action.verb === 'delete') {
-        await ports.kube.delete(
-          action.objects.map(({ apiVersion, kind, metadata: { name, namespace } }) => ({
-            apiVersion,
-            kind,
-            name,
-            namespace,
-          })),
-          action.deadline,
-        );
+        await ports.kube.delete(action.objects.map(refOf), action.deadline);
         return undefined;
       }
       await applyObjects(

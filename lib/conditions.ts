@@ -1,5 +1,7 @@
 import { until } from './deadline.ts';
 import { chartInstalled, withHelmLog } from './helm.ts';
+import { isRolledOut, nameOf } from './kube-object.ts';
+import { at } from './loose.ts';
 import type { Ports as AllPorts } from './ports/types.ts';
 import type { Condition, KubeObject } from './step.ts';
 
@@ -73,36 +75,11 @@ async function rollout({ namespace, names }: { namespace: string; names?: string
     : { done: false, seen: `not ready: ${unready.map((w) => `${w.kind} ${w.metadata.name}`).join(', ')}` };
 }
 
-/** Whether a workload's controller has seen its newest form and all of its pods are ready. */
-export function isRolledOut(workload: KubeObject): boolean {
-  const number = (path: string): number => Number(at(workload, path) ?? 0);
-  const wanted =
-    workload.kind === 'DaemonSet'
-      ? number('status.desiredNumberScheduled')
-      : Number(at(workload, 'spec.replicas') ?? 1);
-  const ready = workload.kind === 'DaemonSet' ? number('status.numberReady') : number('status.readyReplicas');
-  return number('status.observedGeneration') >= number('metadata.generation') && ready >= wanted;
-}
-
-/** The value at a dotted path; `a.b.0.c` goes into arrays, and `conditions[Ready]` finds the entry of that type. */
-export function at(object: unknown, path: string): unknown {
-  let value: unknown = object;
-  for (const part of path.match(/[^.[\]]+|\[[^\]]+\]/g) ?? []) {
-    if (value === null || typeof value !== 'object') return undefined;
-    if (part.startsWith('[')) {
-      if (!Array.isArray(value)) return undefined;
-      value = value.find((entry: { type?: string }) => entry.type === part.slice(1, -1));
-    } else value = (value as Record<string, unknown>)[part];
-  }
-  return value;
-}
-
 function describe(condition: Condition): string {
   if ('ssh' in condition) return `${condition.ssh} answers by SSH`;
   if ('host' in condition) return `${condition.argv.join(' ')} succeeds on ${condition.host}`;
   if ('kube' in condition) {
-    const { kind, name, namespace } = condition.kube;
-    return `${kind} ${namespace ? `${namespace}/` : ''}${name}: ${condition.path}${condition.equals === undefined ? ' is set' : ` = ${condition.equals}`}`;
+    return `${nameOf(condition.kube)}: ${condition.path}${condition.equals === undefined ? ' is set' : ` = ${condition.equals}`}`;
   }
   if ('chart' in condition) return `helm installs ${condition.chart.name} ${condition.chart.version}`;
   return `all of ${condition.rollout.names?.join(', ') ?? condition.rollout.namespace} rolled out`;

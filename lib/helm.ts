@@ -1,6 +1,7 @@
 import { HomelabError, messageOf } from './errors.ts';
 import type { KubeReader, Ports } from './ports/types.ts';
 import { chartJobRef, chartRef } from './render/helm-chart.ts';
+import { isTrue } from './kube-object.ts';
 import { dig, mapsIn } from './loose.ts';
 import type { KubeObject } from './step.ts';
 
@@ -22,7 +23,7 @@ export async function chartInstalled(
     return messageOf(error);
   }
   // The HelmChart's own condition may be that of the attempt before.
-  if (failed(job))
+  if (isTrue(job, 'Failed'))
     throw new HomelabError(`helm could not install ${name} ${version}`, {
       fix: 'correct what helm says, run it again',
     });
@@ -41,10 +42,6 @@ export async function withHelmLog(error: unknown, name: string, kube: Pick<Ports
     .logs('kube-system', `job/${chartJobRef(name).name}`, 20)
     .catch((reason: unknown) => `helm's log cannot be had: ${messageOf(reason)}`);
   return new HomelabError(error.message, { fix: error.fix, cause: error.likelyCause, output: log.trimEnd() });
-}
-
-function failed(object: KubeObject | undefined): boolean {
-  return mapsIn(dig(object, 'status', 'conditions')).some(({ type, status }) => type === 'Failed' && status === 'True');
 }
 
 function versionOf(job: KubeObject): string | undefined {

@@ -1,4 +1,4 @@
-/** Reading of values that a person wrote, where anything may be missing or something else. */
+// Reading of values that others wrote (people, API servers), where anything may be missing or something else.
 
 export type Loose = Record<string, unknown>;
 
@@ -12,6 +12,19 @@ export function dig(value: unknown, ...path: readonly (string | number)[]): unkn
   return found;
 }
 
+/**
+ * The value at a path that is itself data, as in a Condition: `a.b.0.c` goes into lists, and `conditions[Ready]`
+ * finds the entry of that type. Where the path is known in the code, `dig` says the same without a language.
+ */
+export function at(value: unknown, path: string): unknown {
+  return (path.match(/[^.[\]]+|\[[^\]]+\]/g) ?? []).reduce<unknown>(
+    (found, part) =>
+      part.startsWith('[') ? mapsIn(found).find(({ type }) => type === part.slice(1, -1)) : dig(found, part),
+    value,
+  );
+}
+
+/** A mapping of keys to values. */
 export function isMap(value: unknown): value is Loose {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

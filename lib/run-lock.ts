@@ -1,6 +1,7 @@
 import { closeSync, linkSync, mkdirSync, openSync, readFileSync, renameSync, unlinkSync, writeSync } from 'node:fs';
 import { hostname, userInfo } from 'node:os';
 import { join } from 'node:path';
+import { isAlive } from './alive.ts';
 import { EXIT, HomelabError } from './errors.ts';
 
 /** Who holds the lab's lock, and why. */
@@ -82,12 +83,8 @@ function isHolder(value: unknown): value is Holder {
 
 function isGone(holder: Holder | 'unreadable'): boolean {
   if (holder === 'unreadable' || holder.host !== hostname()) return false;
-  try {
-    process.kill(holder.pid, 0);
-    return holder.pid === process.pid; // our own number, from before a restart of the machine
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ESRCH';
-  }
+  // Our own number is from before a restart of the machine.
+  return holder.pid === process.pid || !isAlive(holder.pid);
 }
 
 /** Takes a dead holder's lock away; puts it back when, between look and rename, somebody living took it. */

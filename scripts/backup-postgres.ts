@@ -1,13 +1,10 @@
-import type { Operation } from '../lib/apply.ts';
-import { lazyOperations } from '../lib/backup/lazy.ts';
 import { postgresPassword } from '../lib/config/env.ts';
 import type { Config } from '../lib/config/schema.ts';
-import type { Lab } from '../lib/lab-context.ts';
-import type { RunContext, Script } from '../lib/main.ts';
+import { lazily } from '../lib/lazy.ts';
 import { command, defineScript, type ScriptOption } from '../lib/main.ts';
 import type { BackupArgs, SeenBackup } from '../lib/observe/backup.ts';
-import { planLook, planPrune, planRun, planVerify } from '../lib/plan/backup.ts';
 import { listReport, statusReport } from '../lib/render/backup-report.ts';
+import type { Plan } from '../lib/step.ts';
 
 const SERVERS: ScriptOption = {
   flags: '--server <names>',
@@ -17,9 +14,10 @@ const SERVERS: ScriptOption = {
 
 type RunArgs = BackupArgs & { ifStale?: boolean };
 
-/** Read once it is needed: `--help` does not load PostgreSQL's client. */
-const lookAtSets: Script<SeenBackup, BackupArgs>['observe'] = async (lab, readers, args, context) =>
-  (await import('../lib/observe/backup.ts')).observeSets(lab, readers, args, context);
+/** Of the commands that read the target only. */
+const observe = async () => (await import('../lib/observe/backup.ts')).observeSets;
+const operations = async () => (await import('../lib/operations/backup.ts')).backupOperations;
+const planner = () => import('../lib/plan/backup.ts');
 
 export default defineScript(import.meta.url, {
   name: 'backup-postgres',
@@ -39,20 +37,22 @@ export default defineScript(import.meta.url, {
       ],
       secrets: (config, args) => passwords(config, args),
       lock: 'none',
-      observe: async (lab, readers, args, context) =>
-        (await import('../lib/observe/backup.ts')).observeBackup(lab, readers, args, context),
-      plan: ({ config }, seen, { ifStale }) => planRun(backupOf(config), seen, { ifStale: ifStale === true }),
-      operations,
-      verify: async (lab, ports, args, context) =>
-        (await import('../lib/verify/backup.ts')).verifyBackup(lab, ports, args, context),
+      ...lazily<SeenBackup, RunArgs>({
+        observe: async () => (await import('../lib/observe/backup.ts')).observeBackup,
+        plan: async () => {
+          const { planRun } = await planner();
+          return ({ config }, seen, { ifStale }) => planRun(backupOf(config), seen, { ifStale: ifStale === true });
+        },
+        operations,
+        verify: async () => (await import('../lib/verify/backup.ts')).verifyBackup,
+      }),
     }),
     command<SeenBackup, BackupArgs>({
       name: 'list',
       summary: 'the sets, newest first, and what is known of each',
       options: [SERVERS],
       lock: 'none',
-      observe: lookAtSets,
-      plan: (_lab, seen) => planLook(seen),
+      ...lazily<SeenBackup, BackupArgs>({ observe, plan: look }),
       report: ({ config }, seen) => listReport(backupOf(config), seen),
     }),
     command<SeenBackup, BackupArgs & { set?: string }>({
@@ -61,30 +61,45 @@ export default defineScript(import.meta.url, {
       arguments: [{ name: '[set]', description: 'a name that `list` shows' }],
       options: [SERVERS],
       lock: 'none',
-      observe: lookAtSets,
-      plan: (_lab, seen, { set }) => planVerify(seen, set),
-      operations,
+      ...lazily<SeenBackup, BackupArgs & { set?: string }>({
+        observe,
+        plan: async () => {
+          const { planVerify } = await planner();
+          return (_lab, seen, { set }) => planVerify(seen, set);
+        },
+        operations,
+      }),
     }),
     command<SeenBackup, BackupArgs>({
       name: 'prune',
       summary: 'delete the sets that backup.keep does not keep (run does it by itself)',
       options: [SERVERS],
       lock: 'none',
-      observe: lookAtSets,
-      plan: ({ config }, seen) => planPrune(backupOf(config), seen),
-      operations,
+      ...lazily<SeenBackup, BackupArgs>({
+        observe,
+        plan: async () => {
+          const { planPrune } = await planner();
+          return ({ config }, seen) => planPrune(backupOf(config), seen);
+        },
+        operations,
+      }),
     }),
     command<SeenBackup, BackupArgs>({
       name: 'status',
       summary: 'age of the newest proven set; exit code 3 when it is older than backup.max_age_hours',
       options: [SERVERS],
       lock: 'none',
-      observe: lookAtSets,
-      plan: (_lab, seen) => planLook(seen),
+      ...lazily<SeenBackup, BackupArgs>({ observe, plan: look }),
       report: ({ config }, seen) => statusReport(backupOf(config), seen),
     }),
   ],
 });
+
+/** The plan of a command that only looks. */
+async function look(): Promise<(lab: unknown, seen: SeenBackup) => Plan> {
+  const { planLook } = await planner();
+  return (_lab, seen) => planLook(seen);
+}
 
 function passwords({ backup }: Config, { server }: BackupArgs): string[] {
   const names = backup?.postgresql.map(({ name }) => name) ?? [];
@@ -95,12 +110,4 @@ function passwords({ backup }: Config, { server }: BackupArgs): string[] {
 function backupOf({ backup }: Config): NonNullable<Config['backup']> {
   if (!backup) throw new Error('no backup in homelab.yaml');
   return backup;
-}
-
-const OPERATIONS = ['mark', 'dump', 'publish', 'prove', 'compare', 'prune', 'verify', 'remove'];
-
-function operations(lab: Lab, _args: BackupArgs, context: RunContext): Record<string, Operation> {
-  return lazyOperations(OPERATIONS, async () =>
-    (await import('../lib/backup/operations.ts')).backupOperations(lab, backupOf(lab.config), context),
-  );
 }

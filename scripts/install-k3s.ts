@@ -10,7 +10,7 @@ A kubeconfig for you is left in .state/<lab>/kubeconfig; ~/.kube/config is not t
   ...lazily({
     observe: async () => (await import('../lib/observe/k3s.ts')).observeK3s,
     plan: async () => (await import('../lib/plan/k3s.ts')).planK3s,
-    operations: async () => (await import('../lib/k3s-operations.ts')).k3sOperations,
+    operations: async () => (await import('../lib/operations/k3s.ts')).k3sOperations,
     verify: async () => (await import('../lib/verify/k3s.ts')).verifyK3s,
   }),
 });

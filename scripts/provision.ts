@@ -22,7 +22,7 @@ export default defineScript(import.meta.url, {
           limit: vmsInLimit(lab.config, args),
         });
     },
-    operations: async () => (await import('../lib/provision-operations.ts')).provisionOperations,
+    operations: async () => (await import('../lib/operations/provision.ts')).provisionOperations,
     verify: async () => {
       const { vmsInLimit } = await import('../lib/observe/provision.ts');
       const { verifyProvision } = await import('../lib/verify/provision.ts');

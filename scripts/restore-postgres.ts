@@ -1,5 +1,5 @@
-import { lazyOperations } from '../lib/backup/lazy.ts';
 import { postgresPassword } from '../lib/config/env.ts';
+import { lazily } from '../lib/lazy.ts';
 import { defineScript, type Script } from '../lib/main.ts';
 import { planRestore, type RestoreArgs, restoreNames, type SeenRestore } from '../lib/plan/restore.ts';
 
@@ -19,15 +19,11 @@ const script: Script<SeenRestore, RestoreArgs> = {
   secrets: ({ backup }, { server }) =>
     backup?.postgresql.some(({ name }) => name === server) ? [postgresPassword(server)] : [],
   lock: 'none',
-  observe: async (lab, readers, args, context) =>
-    (await import('../lib/observe/restore.ts')).observeRestore(lab, readers, args, context),
-  plan: (_lab, seen, args) => planRestore(seen, args),
-  operations: (lab, _args, context) =>
-    lazyOperations(['hash', 'restore', 'compare', 'swap'], async () => {
-      const { restoreOperations } = await import('../lib/backup/restore-operations.ts');
-      const { backupOf } = await import('../lib/observe/backup.ts');
-      return restoreOperations(lab, backupOf(lab.config), context);
-    }),
+  ...lazily<SeenRestore, RestoreArgs>({
+    observe: async () => (await import('../lib/observe/restore.ts')).observeRestore,
+    plan: async () => (_lab, seen, args) => planRestore(seen, args),
+    operations: async () => (await import('../lib/operations/restore.ts')).restoreOperations,
+  }),
   report: (_lab, seen, { database, swap }, applied) => {
     const { into, before } = restoreNames(database, seen);
     if (applied.length === 0) return undefined;

@@ -31,7 +31,6 @@ export class ProcessWatch {
   readonly commands = new Set<string>();
   /** By command: one process of each is enough. */
   readonly environments = new Map<string, { command: string; environment: string }>();
-  readonly #expected = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
 
   start(): void {
@@ -42,18 +41,12 @@ export class ProcessWatch {
     clearInterval(this.#timer);
   }
 
-  /** This process was given a secret by whoever started it. */
-  expect(pid: number): void {
-    this.#expected.add(String(pid));
-  }
-
   #look(): void {
     for (const pid of readdirSync('/proc')) {
       if (!/^\d+$/.test(pid) || Number(pid) === process.pid) continue;
       const command = textOf(`/proc/${pid}/cmdline`);
       if (!command) continue;
       this.commands.add(command);
-      if (this.#expected.has(pid)) continue;
       const environment = textOf(`/proc/${pid}/environ`);
       if (environment) this.environments.set(`${command}\0${environment}`, { command, environment });
     }

@@ -1,6 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { at } from '../lib/conditions.ts';
+import { at } from '../lib/loose.ts';
 import type { KubeObject } from '../lib/step.ts';
 import { object } from './cluster-fixture.ts';
 import {

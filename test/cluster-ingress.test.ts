@@ -1,7 +1,7 @@
 import { request } from 'node:http';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { at } from '../lib/conditions.ts';
+import { at } from '../lib/loose.ts';
 import { object } from './cluster-fixture.ts';
 import {
   app,

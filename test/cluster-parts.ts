@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { at } from '../lib/conditions.ts';
+import { at } from '../lib/loose.ts';
 import { endpointsFromFile } from '../lib/ports/endpoints.ts';
 import { realNet } from '../lib/ports/net.ts';
 import type { HttpAnswer } from '../lib/ports/types.ts';

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { at } from '../lib/conditions.ts';
+import { at } from '../lib/loose.ts';
 import type { KubeObject } from '../lib/step.ts';
 import { object } from './cluster-fixture.ts';
 import { app, type ChainWorld, chainWorld, chart, must, namespace } from './cluster-parts.ts';

@@ -1,6 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { at } from '../lib/conditions.ts';
+import { at } from '../lib/loose.ts';
 import { type Bench, bench, type FakeHost, SERVER, threeNodes, VERSION } from './cluster-fixture.ts';
 
 const test = suite<{ lab: Bench }>('cluster units');

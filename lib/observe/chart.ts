@@ -1,4 +1,4 @@
-import { isRolledOut } from '../conditions.ts';
+import { isRolledOut } from '../kube-object.ts';
 import type { ChartSeen } from '../plan/chart-steps.ts';
 import type { KubeReader } from '../ports/types.ts';
 import { chartJobRef, chartRef } from '../render/helm-chart.ts';

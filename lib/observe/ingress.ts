@@ -6,6 +6,7 @@ import { CLOUDFLARE_TOKEN, type IngressClusterSeen, type IngressSeen } from '../
 import type { Answer, KubeReader, Readers } from '../ports/types.ts';
 import { CERT_MANAGER, CERT_MANAGER_WORKLOADS, CLOUDFLARE_SECRET, cloudflareSecret } from '../render/cert-manager.ts';
 import { middlewareObject } from '../render/ingress.ts';
+import { refOf } from '../kube-object.ts';
 import { dig, textOf } from '../loose.ts';
 import type { Secrets } from '../secret.ts';
 import type { KubeObject } from '../step.ts';
@@ -55,8 +56,4 @@ function compareToken(live: KubeObject | undefined, secrets: Secrets): IngressCl
   const encoded = textOf(dig(live, 'data', CLOUDFLARE_SECRET.key));
   if (encoded === undefined) return live ? 'differs' : 'absent';
   return Buffer.from(encoded, 'base64').toString() === secrets.get(CLOUDFLARE_TOKEN)?.reveal() ? 'same' : 'differs';
-}
-
-function refOf({ apiVersion, kind, metadata: { name, namespace } }: KubeObject) {
-  return { apiVersion, kind, name, namespace };
 }

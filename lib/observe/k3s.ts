@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { at } from '../conditions.ts';
+import { isReady } from '../kube-object.ts';
+import { dig, mapsIn } from '../loose.ts';
 import { HomelabError, messageOf } from '../errors.ts';
 import type { Lab } from '../lab-context.ts';
 import { kubeconfigFile, scriptFile } from '../plan/k3s.ts';
@@ -63,14 +64,13 @@ async function observeCluster(kube: KubeReader): Promise<SeenCluster> {
 
 /** What of a Node object matters here. */
 export function nodeState(node: KubeObject): SeenNode {
-  const taints = at(node, 'spec.taints');
   return {
     name: node.metadata.name,
-    ready: at(node, 'status.conditions[Ready].status') === 'True',
-    version: String(at(node, 'status.nodeInfo.kubeletVersion') ?? ''),
+    ready: isReady(node),
+    version: String(dig(node, 'status', 'nodeInfo', 'kubeletVersion') ?? ''),
     labels: node.metadata.labels ?? {},
-    taints: (Array.isArray(taints) ? (taints as { key: string; value?: string; effect: string }[]) : []).map(
-      ({ key, value = '', effect }) => spelledOut(`${key}=${value}:${effect}`),
+    taints: mapsIn(dig(node, 'spec', 'taints')).map(({ key, value = '', effect }) =>
+      spelledOut(`${key}=${value}:${effect}`),
     ),
   };
 }

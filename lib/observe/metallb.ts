@@ -3,7 +3,8 @@ import { type Lab, servers } from '../lab-context.ts';
 import { EXCLUDED, type SeenMetallb } from '../plan/metallb.ts';
 import type { KubeReader, Readers, SshReader } from '../ports/types.ts';
 import { CONFIG_FILE } from '../render/k3s-config.ts';
-import { METALLB, METALLB_WORKLOADS, metallbNamespace, refOf } from '../render/metallb.ts';
+import { refOf } from '../kube-object.ts';
+import { METALLB, METALLB_WORKLOADS, metallbNamespace } from '../render/metallb.ts';
 import { observeChart } from './chart.ts';
 
 /** What of MetalLB is in the cluster, and what would get in its way. */

@@ -15,8 +15,3 @@ export type ConventionProblem = {
 };
 
 export type Conventions = Pick<Config, 'domain' | 'ingress' | 'storage_classes'>;
-
-/** "Ingress my-app/my-app": how an object is named to a person. */
-export function titleOf({ kind, metadata: { name, namespace } }: KubeObject): string {
-  return `${kind} ${namespace ? `${namespace}/` : ''}${name}`;
-}

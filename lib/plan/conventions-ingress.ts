@@ -1,7 +1,8 @@
 import { ISSUER, MIDDLEWARES } from '../render/ingress.ts';
 import { dig, isMap, type Loose, mapsIn, textOf, textsIn } from '../loose.ts';
 import type { KubeObject } from '../step.ts';
-import { type ConventionProblem, type Conventions, type Placed, titleOf } from './convention-problem.ts';
+import { titleOf } from '../kube-object.ts';
+import type { ConventionProblem, Conventions, Placed } from './convention-problem.ts';
 import { hostProblem } from './host-name.ts';
 
 const ROUTER = 'traefik.ingress.kubernetes.io/router';

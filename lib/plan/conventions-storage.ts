@@ -1,6 +1,7 @@
 import { dig, type Loose, mapsIn, textOf } from '../loose.ts';
 import type { KubeObject } from '../step.ts';
-import { type ConventionProblem, type Conventions, type Placed, titleOf } from './convention-problem.ts';
+import { titleOf } from '../kube-object.ts';
+import type { ConventionProblem, Conventions, Placed } from './convention-problem.ts';
 
 /** Programs whose data wants a local disk: fsync over NFS is slow, and their locks do not survive it. */
 const DATABASES =

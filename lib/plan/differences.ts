@@ -1,3 +1,4 @@
+import { isMap } from '../loose.ts';
 import type { KubeObject } from '../step.ts';
 import { sameQuantity } from './quantity.ts';
 
@@ -119,10 +120,6 @@ function encoded(stringData: unknown): Record<string, string> {
 /** UTF-8 as the string of bytes that btoa takes. */
 function binary(text: string): string {
   return String.fromCharCode(...new TextEncoder().encode(text));
-}
-
-function isMap(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function segment(key: string): string {

@@ -10,9 +10,8 @@ import {
 import { middlewareObject, middlewareYaml } from '../render/ingress.ts';
 import { joinPlans, type KubeObject, type Plan, type Step } from '../step.ts';
 import { type ChartSeen, chartSteps } from './chart-steps.ts';
-import { titleOf } from './convention-problem.ts';
 import { needsApply } from './differences.ts';
-import { isReady, readiness } from './ready.ts';
+import { isReady, readiness, titleOf } from '../kube-object.ts';
 
 export const CLOUDFLARE_TOKEN = 'CLOUDFLARE_API_TOKEN';
 

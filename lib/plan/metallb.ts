@@ -27,7 +27,7 @@ export const EXCLUDED = 'node.kubernetes.io/exclude-from-external-load-balancers
 /** Namespace, chart, and when its webhook serves, pool and announcement. */
 export function planMetallb(lab: Lab, seen: SeenMetallb): Plan {
   const known = seen.answers ? seen : NOTHING;
-  const [pool, advertisement] = metallbPool(lab.config) as [KubeObject, KubeObject];
+  const [pool, advertisement] = metallbPool(lab.config);
   const steps: Step[] = [];
   const apply = (
     id: string,

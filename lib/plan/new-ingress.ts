@@ -4,11 +4,11 @@ import { callOf, type IngressCall, ingressObject, ingressYaml, middlewareRef } f
 import { dig, mapsIn } from '../loose.ts';
 import type { KubeObject, Note, Plan, Step } from '../step.ts';
 import { suggestion } from '../suggest.ts';
-import { type Placed, titleOf } from './convention-problem.ts';
+import { isReady, titleOf } from '../kube-object.ts';
+import type { Placed } from './convention-problem.ts';
 import { claimsOf, isInside } from './conventions-ingress.ts';
 import { needsApply } from './differences.ts';
 import { hostProblem, isDnsLabel } from './host-name.ts';
-import { isReady } from './ready.ts';
 
 export type NewIngressArgs = {
   name: string;

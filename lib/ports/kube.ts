@@ -1,4 +1,5 @@
 import { HomelabError, messageOf } from '../errors.ts';
+import { nameOf } from '../kube-object.ts';
 import type { KubeObject } from '../step.ts';
 import type { PortContext } from './index.ts';
 import type { Answer, CommandOptions, Kube, KubeRef, Outcome, Ssh } from './types.ts';
@@ -145,10 +146,6 @@ export function resourceOf({ apiVersion, kind }: Pick<KubeRef, 'apiVersion' | 'k
 
 function inNamespace(namespace: string | undefined): string[] {
   return namespace === undefined ? [] : ['-n', namespace];
-}
-
-function nameOf({ kind, name, namespace }: KubeRef): string {
-  return `${kind} ${namespace ? `${namespace}/` : ''}${name}`;
 }
 
 /** What is in a namespace is refused before the namespace is there. */

@@ -1,5 +1,4 @@
 import type { Config } from '../config/schema.ts';
-import type { KubeRef } from '../ports/types.ts';
 import type { KubeObject } from '../step.ts';
 import type { Chart } from './helm-chart.ts';
 
@@ -36,7 +35,7 @@ export function metallbChart({ metallb }: Pick<Config, 'metallb'>): Chart {
 }
 
 /** The pool, and the announcement without which none of its addresses would be answered for. */
-export function metallbPool({ name, metallb }: Pick<Config, 'name' | 'metallb'>): KubeObject[] {
+export function metallbPool({ name, metallb }: Pick<Config, 'name' | 'metallb'>): [KubeObject, KubeObject] {
   const [first, last = first] = metallb.pool.split('-').map((part) => part.trim());
   return [
     {
@@ -52,9 +51,4 @@ export function metallbPool({ name, metallb }: Pick<Config, 'name' | 'metallb'>)
       spec: { ipAddressPools: [name] },
     },
   ];
-}
-
-/** The reference of an object, to look for it. */
-export function refOf({ apiVersion, kind, metadata: { name, namespace } }: KubeObject): KubeRef {
-  return { apiVersion, kind, name, ...(namespace && { namespace }) };
 }

@@ -1,4 +1,4 @@
-import { at } from '../conditions.ts';
+import { isTrue } from '../kube-object.ts';
 import { messageOf } from '../errors.ts';
 import type { Lab } from '../lab-context.ts';
 import { nodeState } from '../observe/k3s.ts';
@@ -38,7 +38,7 @@ export function k3sProofs(lab: Lab, nodes: readonly KubeObject[], classes: reado
   const withRole = nodes.filter(
     ({ metadata }) => metadata.labels?.['node-role.kubernetes.io/control-plane'] === 'true',
   );
-  const voters = nodes.filter((node) => at(node, 'status.conditions[EtcdIsVoter].status') === 'True');
+  const voters = nodes.filter((node) => isTrue(node, 'EtcdIsVoter'));
   return [
     ...wanted.flatMap((node) => {
       const found = nodes.find(({ metadata }) => metadata.name === node.name);

@@ -1,4 +1,4 @@
-import { at } from '../conditions.ts';
+import { loadBalancerAddress } from '../kube-object.ts';
 import { type Poll, until } from '../deadline.ts';
 import { HomelabError, messageOf } from '../errors.ts';
 import type { Lab } from '../lab-context.ts';
@@ -65,8 +65,8 @@ function workload(): KubeObject[] {
 
 function addressOf({ kube, clock }: VerifyPorts): Promise<string> {
   const look = async (): Promise<Poll<string>> => {
-    const ip = at(await kube.get(SERVICE), 'status.loadBalancer.ingress.0.ip');
-    return typeof ip === 'string' ? { done: true, value: ip } : { done: false, seen: 'it has no address' };
+    const ip = loadBalancerAddress(await kube.get(SERVICE));
+    return ip ? { done: true, value: ip } : { done: false, seen: 'it has no address' };
   };
   return until(60, 'the Service gets an address', look, { sleep: clock.sleep });
 }
@@ -96,8 +96,8 @@ async function explained(error: unknown, lab: Lab, { kube }: VerifyPorts): Promi
   const services = await kube.list('v1', 'Service').catch((): KubeObject[] => []);
   const used = services
     .filter(({ metadata }) => metadata.namespace !== NAMESPACE)
-    .flatMap((service) => at(service, 'status.loadBalancer.ingress.0.ip') ?? [])
-    .filter((ip) => isIn(lab.config.metallb.pool, String(ip)));
+    .flatMap((service) => loadBalancerAddress(service) ?? [])
+    .filter((ip) => isIn(lab.config.metallb.pool, ip));
   const range = parseRange(lab.config.metallb.pool);
   const size = typeof range === 'string' ? undefined : Number(range.last.value - range.first.value) + 1;
   const exhausted = size !== undefined && new Set(used).size >= size;

@@ -1,7 +1,7 @@
 import type { Lab } from '../lab-context.ts';
 import { type NewIngressArgs, readCall } from '../plan/new-ingress.ts';
 import type { Answer, HttpAnswer, Ports } from '../ports/types.ts';
-import { dig, textOf } from '../loose.ts';
+import { loadBalancerAddress } from '../kube-object.ts';
 import type { Proof } from '../step.ts';
 
 /** Seconds until Traefik has taken up a new Ingress and its certificate. */
@@ -22,7 +22,7 @@ export async function verifyNewIngress(_lab: Lab, ports: Ports, args: NewIngress
     name: 'traefik',
     namespace: 'kube-system',
   });
-  const address = textOf(dig(traefik, 'status', 'loadBalancer', 'ingress', 0, 'ip'));
+  const address = loadBalancerAddress(traefik);
   if (!address)
     return [
       {

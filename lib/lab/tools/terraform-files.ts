@@ -1,4 +1,5 @@
 import { closeSync, existsSync, openSync, readFileSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { isAlive } from '../../alive.ts';
 import { sleep } from './api.ts';
 import type { Attributes, NodeVariables } from './terraform-vm.ts';
 
@@ -94,14 +95,5 @@ function take(file: string): boolean {
     if (!pid || isAlive(pid)) return false;
     rmSync(file, { force: true });
     return false;
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }

@@ -1,4 +1,4 @@
-import { at } from '../../../conditions.ts';
+import { at } from '../../../loose.ts';
 
 /** An object of the emulated API server. */
 export type Thing = {

@@ -1,4 +1,4 @@
-import { isRolledOut } from '../../../conditions.ts';
+import { isRolledOut } from '../../../kube-object.ts';
 import type { ProgramResult } from '../../types.ts';
 import { type Kind, resourceName, singularName } from '../api/kinds.ts';
 import { isOwnedBy, recordAt, type Thing, textAt } from '../api/thing.ts';

@@ -1,11 +1,11 @@
 import { join } from 'node:path';
 import { z } from 'zod';
-import type { Operation } from './apply.ts';
-import { until } from './deadline.ts';
-import { HomelabError } from './errors.ts';
-import type { Lab } from './lab-context.ts';
-import { readAgent } from './observe/guests.ts';
-import { parsePlan } from './plan/terraform-json.ts';
+import type { Operation } from '../apply.ts';
+import { until } from '../deadline.ts';
+import { HomelabError } from '../errors.ts';
+import type { Lab } from '../lab-context.ts';
+import { readAgent } from '../observe/guests.ts';
+import { parsePlan } from '../plan/terraform-json.ts';
 
 const vm = z.object({ name: z.string(), node: z.string(), vmid: z.number(), address: z.string() });
 const HOST_KEY = '/etc/ssh/ssh_host_ed25519_key.pub';

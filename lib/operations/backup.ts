@@ -1,27 +1,24 @@
 import type { Operation } from '../apply.ts';
 import { postgresPassword } from '../config/env.ts';
-import type { Config, PostgresServer } from '../config/schema.ts';
+import type { PostgresServer } from '../config/schema.ts';
 import { HomelabError } from '../errors.ts';
 import type { Lab } from '../lab-context.ts';
 import type { RunContext } from '../main.ts';
-import { chosenServers } from '../observe/backup.ts';
+import { backupOf, chosenServers } from '../observe/backup.ts';
 import type { Ports } from '../ports/types.ts';
-import { installations } from './clients.ts';
-import { type BackupJob, backupJob } from './job.ts';
-import { proveSet } from './prove.ts';
-import { pointLatest, removeSet, writeReport } from './publish.ts';
-import { type Reached, reachDatabase } from './reach.ts';
-import { type BackupSet, lineageFolder, readLineage } from './sets.ts';
-import { lookAtTarget, markTarget, requireTarget, targetPlace } from './target.ts';
+import { installations } from '../backup/clients.ts';
+import { type BackupJob, backupJob } from '../backup/job.ts';
+import { proveSet } from '../backup/prove.ts';
+import { pointLatest, removeSet, writeReport } from '../backup/publish.ts';
+import { type Reached, reachDatabase } from '../backup/reach.ts';
+import { type BackupSet, lineageFolder, readLineage } from '../backup/sets.ts';
+import { lookAtTarget, markTarget, requireTarget, targetPlace } from '../backup/target.ts';
 
 type Context = Pick<RunContext, 'endpoints' | 'secrets' | 'atEnd'>;
 
 /** What the steps of `backup-postgres` (lib/plan/backup.ts) do. The beats of one server share a job. */
-export function backupOperations(
-  lab: Lab,
-  backup: NonNullable<Config['backup']>,
-  context: Context,
-): Record<string, Operation> {
+export function backupOperations(lab: Lab, _args: unknown, context: Context): Record<string, Operation> {
+  const backup = backupOf(lab.config);
   const place = targetPlace(lab, backup, context.endpoints);
   const jobs = new Map<string, BackupJob>();
 

@@ -1,13 +1,16 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import type { Operation } from './apply.ts';
-import { HomelabError } from './errors.ts';
+import { z } from 'zod';
+import type { Operation } from '../apply.ts';
+import { HomelabError } from '../errors.ts';
 import { nodeReady } from './k3s-ready.ts';
-import { type Lab, servers } from './lab-context.ts';
-import { kubeconfigFile } from './plan/k3s.ts';
-import type { Ports } from './ports/types.ts';
-import { CONFIG_FILE, TOKEN } from './render/k3s-config.ts';
-import { renderKubeconfig } from './render/kubeconfig.ts';
+import { type Lab, servers } from '../lab-context.ts';
+import { kubeconfigFile } from '../plan/k3s.ts';
+import type { Ports } from '../ports/types.ts';
+import { CONFIG_FILE, TOKEN } from '../render/k3s-config.ts';
+import { renderKubeconfig } from '../render/kubeconfig.ts';
+
+const kubeconfigArgs = z.object({ server: z.string(), address: z.string() });
 
 /** What install-k3s does that is neither a command nor a file. */
 export function k3sOperations(lab: Lab): Record<string, Operation> {
@@ -22,7 +25,7 @@ export function k3sOperations(lab: Lab): Record<string, Operation> {
       return undefined;
     },
     'fetch-kubeconfig': async (args, { ports }) => {
-      const { server, address } = args as { server: string; address: string };
+      const { server, address } = kubeconfigArgs.parse(args);
       const text = await rootFile(server, '/etc/rancher/k3s/k3s.yaml', ports);
       const sha256 = createHash('sha256').update(text).digest('hex');
       const kubeconfig = renderKubeconfig(text, { server, sha256, address, lab: lab.config.name });

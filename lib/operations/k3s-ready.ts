@@ -1,11 +1,16 @@
-import type { Operation } from './apply.ts';
-import { type Poll, until } from './deadline.ts';
-import { HomelabError, messageOf } from './errors.ts';
-import { nodeState, readPatiently } from './observe/k3s.ts';
-import { diagnose } from './plan/k3s-diagnose.ts';
-import type { Ports } from './ports/types.ts';
+import { z } from 'zod';
+import type { Operation } from '../apply.ts';
+import { type Poll, until } from '../deadline.ts';
+import { HomelabError, messageOf } from '../errors.ts';
+import { nodeState, readPatiently } from '../observe/k3s.ts';
+import { diagnose } from '../plan/k3s-diagnose.ts';
+import type { Ports } from '../ports/types.ts';
 
-type Wanted = { node: string; unit: string; server: boolean; version: string; seconds: number };
+const readyArgs = z.object({
+  ...{ node: z.string(), unit: z.string(), server: z.boolean(), version: z.string() },
+  seconds: z.number(),
+});
+type Wanted = z.output<typeof readyArgs>;
 
 /**
  * Waits until a node is up: its unit active, on a server its API ready, its Node Ready at the version.
@@ -14,7 +19,7 @@ type Wanted = { node: string; unit: string; server: boolean; version: string; se
  */
 export function nodeReady(servers: number): Operation {
   return async (args, { ports }) => {
-    const wanted = args as Wanted;
+    const wanted = readyArgs.parse(args);
     const { node, version, seconds } = wanted;
     try {
       await until(seconds, `${node} is Ready at ${version}`, () => look(wanted, ports), { sleep: ports.clock.sleep });
