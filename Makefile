@@ -12,7 +12,7 @@
 
 CONFIG ?= homelab.yaml
 SWITCH = $(if $(filter 1 yes true,$($(1))),$(2),$(if $(filter-out 0 no false,$($(1))),$(error $(1)=$($(1)): say 1 or 0)))
-FLAGS = --config $(CONFIG) $(call SWITCH,DRY_RUN,--dry-run) $(call SWITCH,YES,--yes) $(if $(LIMIT),--limit $(LIMIT)) $(ARGS)
+FLAGS = $(strip --config '$(CONFIG)' $(call SWITCH,DRY_RUN,--dry-run) $(call SWITCH,YES,--yes) $(if $(LIMIT),--limit '$(LIMIT)')) $(ARGS)
 SCRIPT = node --import tsx scripts
 INSTALLED = node_modules/.package-lock.json
 CHAIN = build-template provision install-k3s install-metallb setup-nfs setup-ingress
@@ -26,7 +26,7 @@ $(INSTALLED): package-lock.json
 setup: $(INSTALLED) ## install what the scripts need (npm ci)
 
 rehearse: $(INSTALLED) ## build the whole lab on loopback, prove it, and say what was real
-	$(SCRIPT)/rehearse.ts --config $(CONFIG) $(ARGS)
+	$(SCRIPT)/rehearse.ts --config '$(CONFIG)' $(ARGS)
 
 plan: $(INSTALLED) ## show what `make up` would do
 	@$(MAKE) --no-print-directory up DRY_RUN=1
@@ -34,7 +34,7 @@ plan: $(INSTALLED) ## show what `make up` would do
 up: $(CHAIN) ## build the lab of homelab.yaml, or whatever is missing of it
 
 check: $(INSTALLED) ## preflight and drift: is everything as homelab.yaml says?
-	$(SCRIPT)/check.ts --config $(CONFIG) $(ARGS)
+	$(SCRIPT)/check.ts --config '$(CONFIG)' $(ARGS)
 
 build-template: $(INSTALLED) ## the VM template, on every Proxmox node
 	$(SCRIPT)/build-template.ts $(FLAGS)
@@ -64,7 +64,7 @@ restore-postgres: $(INSTALLED) ## ARGS="SET --server S --database D": restore be
 	$(SCRIPT)/restore-postgres.ts $(FLAGS)
 
 network: $(INSTALLED) ## who has which address (ARGS="…" for the rest)
-	$(SCRIPT)/network.ts list --config $(CONFIG) $(ARGS)
+	$(SCRIPT)/network.ts list --config '$(CONFIG)' $(ARGS)
 
 test: $(INSTALLED) ## every test
 	npm test --silent

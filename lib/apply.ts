@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { meet } from './conditions.ts';
-import { within } from './deadline.ts';
+import { lastSeen, within } from './deadline.ts';
 import { HomelabError, messageOf } from './errors.ts';
 import type { Journal } from './journal.ts';
 import { refOf } from './kube-object.ts';
@@ -190,20 +190,18 @@ async function textOf(file: string, ports: Ports): Promise<string> {
   return text;
 }
 
-/** Webhooks of a chart that was just installed refuse for a while though their pods are ready: tried again, until the deadline. */
-async function applyObjects(objects: KubeObject[], deadline: number, ports: Ports): Promise<void> {
-  const end = Date.now() + deadline * 1000;
-  for (let pause = 0.2; ; pause = Math.min(pause * 1.6, 5)) {
-    try {
-      return await ports.kube.apply(objects);
-    } catch (error) {
-      const again = /failed calling webhook|no endpoints available|no matches for kind|connection refused/i.test(
-        messageOf(error),
-      );
-      if (!again || Date.now() + pause * 1000 > end) throw error;
-      await ports.clock.sleep(pause);
-    }
-  }
+/** What webhooks of a chart that was just installed, and kinds that it brings, answer for a while though its pods are ready. */
+const NOT_YET = /failed calling webhook|no endpoints available|no matches for kind|connection refused/i;
+
+async function applyObjects(objects: KubeObject[], deadline: number, { kube, clock }: Ports): Promise<void> {
+  const tryOnce = (): Promise<unknown> =>
+    kube.apply(objects).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+  const settled = (error: unknown): boolean => error === undefined || !NOT_YET.test(messageOf(error));
+  const error = await lastSeen(deadline, tryOnce, settled, { clock, first: 0.2, most: 5 });
+  if (error !== undefined) throw error;
 }
 
 /** Puts secrets into a Secret's stringData, where they are not part of the plan. */

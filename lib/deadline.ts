@@ -1,4 +1,8 @@
 import { DeadlineError, type Explanation } from './errors.ts';
+import type { Clock } from './ports/types.ts';
+
+/** How much longer each pause is than the one before: quick answers are seen at once, slow ones asked for rarely. */
+const GROWTH = 1.6;
 
 /**
  * `work`, or a DeadlineError after `seconds`. The work is told by its signal, and should end itself;
@@ -47,6 +51,24 @@ export async function until<T>(
     if (poll.done) return poll.value;
     seen = poll.seen;
     await sleep(Math.min(pause, most, Math.max(0.05, (end - Date.now()) / 1000)));
-    pause *= 1.6;
+    pause *= GROWTH;
+  }
+}
+
+/**
+ * Looks again and again until what is seen is `good`, or for `seconds`: for looks and proofs, where what was seen
+ * last is the answer either way.
+ */
+export async function lastSeen<T>(
+  seconds: number,
+  look: () => Promise<T>,
+  good: (seen: T) => boolean,
+  { clock, first = 0.1, most = 3 }: { clock: Clock; first?: number; most?: number },
+): Promise<T> {
+  const end = clock.now().getTime() + seconds * 1000;
+  for (let pause = first; ; pause = Math.min(pause * GROWTH, most)) {
+    const seen = await look();
+    if (good(seen) || clock.now().getTime() + pause * 1000 > end) return seen;
+    await clock.sleep(pause);
   }
 }

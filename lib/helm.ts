@@ -1,8 +1,8 @@
 import { HomelabError, messageOf } from './errors.ts';
-import type { KubeReader, Ports } from './ports/types.ts';
-import { chartJobRef, chartRef } from './render/helm-chart.ts';
 import { isTrue } from './kube-object.ts';
 import { dig, mapsIn } from './loose.ts';
+import type { KubeReader, Ports } from './ports/types.ts';
+import { chartJobRef, chartRef } from './render/helm-chart.ts';
 import type { KubeObject } from './step.ts';
 
 /**

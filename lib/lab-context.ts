@@ -9,8 +9,6 @@ import { emptyLockFile, type Lease, type LockFile, parseLockFile } from './ledge
 import { type LabPaths, labPaths } from './paths.ts';
 import type { Secrets } from './secret.ts';
 
-export { addressOf, agents, clientsOf, findExport, servers } from './lookup.ts';
-
 /** What a script knows before it looks at anything: the checked configuration, the leases, the paths. */
 export type Lab = {
   config: Config;

@@ -1,4 +1,5 @@
-import type { Config, K3sNode, Nas, NasExport } from './config/schema.ts';
+import type { Backup, Config, K3sNode, Nas, NasExport } from './config/schema.ts';
+import { UsageError } from './errors.ts';
 import type { Lab } from './lab-context.ts';
 
 // What a checked configuration says, by name. Pure, so that planners and renderers may use it.
@@ -38,5 +39,13 @@ export function clientsOf(config: Config, clients: readonly string[]): string[] 
     if (client === 'proxmox') return config.proxmox.nodes.map((node) => node.name);
     if (client === 'k3s') return config.k3s.nodes.map((node) => node.name);
     return [client];
+  });
+}
+
+/** @throws UsageError when homelab.yaml has no `backup` */
+export function backupOf(config: Config): Backup {
+  if (config.backup) return config.backup;
+  throw new UsageError('homelab.yaml has no `backup`: there is nothing to back up', {
+    fix: 'add it; the homelab.yaml of the toolkit shows its keys',
   });
 }

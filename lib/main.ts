@@ -53,6 +53,8 @@ export type Script<Seen, A extends Args = Args> = {
   optionalSecrets?: (config: Config) => string[];
   /** `lab` (default): one run of a lab at a time. `none`: reads only, or has a lock of its own. */
   lock?: 'lab' | 'none';
+  /** False: what it changes is of no lab that anyone would miss, so a person at a terminal is not asked first. */
+  asks?: false;
   /** Runs although leases contradict homelab.yaml (Lab.leaseProblems): it is there to mend that. */
   mendsLeases?: boolean;
   /** Reads reality. Unreachable things are values. */
@@ -72,6 +74,8 @@ export type RunContext = {
   secrets: import('./secret.ts').Secrets;
   say: (text: string) => void;
   detail: (text: string) => void;
+  /** Runs `work`, which lets another program talk on this terminal; nothing is drawn on it meanwhile. */
+  aside: <T>(work: () => Promise<T>) => Promise<T>;
   /** What homelab.yaml is warned about, with line and column. */
   warnings: string[];
   /** Runs when the script ends, however it ends (short of SIGKILL), last registered first. */
@@ -101,9 +105,7 @@ export function command<Seen, A extends Args>(script: Script<Seen, A>): Script<S
 /** Parses, runs, and returns the exit code. Errors are shown, never thrown. */
 export async function main(script: AnyScript | Family, argv: string[]): Promise<number> {
   let exit: number = EXIT.ok;
-  const program = new Command(script.name).description(
-    [script.summary, script.description].filter(Boolean).join('\n\n'),
-  );
+  const program = new Command(script.name).description(helpText(script));
   const bind = (command: Command, one: AnyScript): void => {
     for (const argument of one.arguments ?? []) command.argument(argument.name, argument.description);
     for (const option of one.options ?? []) command.addOption(toOption(option));
@@ -121,11 +123,7 @@ export async function main(script: AnyScript | Family, argv: string[]): Promise<
     });
   };
   if ('commands' in script) {
-    for (const one of script.commands)
-      bind(
-        settle(program.command(one.name).description([one.summary, one.description].filter(Boolean).join('\n\n'))),
-        one,
-      );
+    for (const one of script.commands) bind(settle(program.command(one.name).description(helpText(one))), one);
   } else bind(program, script);
   settle(program);
   try {
@@ -146,7 +144,7 @@ const COMMON: ScriptOption[] = [
   { flags: '--json', description: 'the result as one JSON document on stdout', default: false },
   {
     flags: '--limit <hosts>',
-    description: 'only steps of these hosts (comma-separated), and of none',
+    description: 'only steps of these hosts (comma-separated), and of none; default: all',
     default: [],
     parse: (text) => text.split(',').filter(Boolean),
   },
@@ -157,8 +155,9 @@ const COMMON: ScriptOption[] = [
 
 function toOption({ flags, description, default: value, choices, required, parse }: ScriptOption): Option {
   const option = new Option(flags, description);
-  if (value !== undefined && !(Array.isArray(value) && value.length === 0)) option.default(value);
-  else if (Array.isArray(value)) option.default(value, 'all');
+  // What is off or empty unless it is given needs no "(default: …)" in the help.
+  if (value === false || (Array.isArray(value) && value.length === 0)) option.default(value, '');
+  else if (value !== undefined) option.default(value);
   if (choices) option.choices(choices);
   if (required) option.makeOptionMandatory();
   if (parse) {
@@ -171,6 +170,11 @@ function toOption({ flags, description, default: value, choices, required, parse
     });
   }
   return option;
+}
+
+/** Lines of a paragraph are joined, so that the help wraps them at the terminal's width; indented ones stay. */
+function helpText({ summary, description }: { summary: string; description?: string }): string {
+  return [summary, description?.replaceAll(/(?<=\S)\n(?=\S)/g, ' ')].filter(Boolean).join('\n\n');
 }
 
 /** No process.exit inside, suggestions for slips, excess arguments refused. */

@@ -62,6 +62,7 @@ export async function run<Seen, A extends Args>(
     secrets,
     say: (text) => talk.say(text),
     detail: (text) => talk.detail(text),
+    aside: (work) => talk.aside(work),
   };
   const end = async (): Promise<void> => {
     for (const work of endings.splice(0)) await work().catch((error) => talk.failure(error));
@@ -137,7 +138,7 @@ async function beats<Seen, A extends Args>(
 
   let applied: StepResult[] = [];
   if (plan.steps.length > 0) {
-    await consent(script.name, lab, plan, flags, talk);
+    await consent(script, lab, plan, flags, talk);
     const lock = new LockStore(lab.lock, lab.paths.lock, ports.files);
     const operations = script.operations?.(lab, args, context);
     const applyContext: ApplyContext = {
@@ -202,12 +203,18 @@ function failedSteps(plan: Plan, applied: StepResult[], failed: StepResult[], ta
 }
 
 /** Asks before changing on a terminal; destroying needs the lab's name typed, or given, everywhere. */
-async function consent(name: string, lab: Lab, plan: Plan, flags: Flags, talk: Talk): Promise<void> {
+async function consent(
+  { name, asks }: { name: string; asks?: false },
+  lab: Lab,
+  plan: Plan,
+  flags: Flags,
+  talk: Talk,
+): Promise<void> {
   const destroying = plan.steps.filter((step) => step.destroys);
   if (destroying.length > 0 && flags.confirm !== lab.config.name) {
     talk.say(planText(name, plan));
     await typed(lab.config.name, destroying);
-  } else if (process.stdin.isTTY && !flags.yes) {
+  } else if (process.stdin.isTTY && !flags.yes && asks !== false) {
     talk.say(planText(name, plan));
     const answer = await ask('go on? [y/N] ');
     if (!/^y(es)?$/i.test(answer)) throw new HomelabError('not confirmed; nothing was changed', { exit: EXIT.usage });

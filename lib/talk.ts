@@ -11,6 +11,7 @@ export class Talk {
   readonly #running = new Map<string, number>();
   #spinner: Ora | undefined;
   #ticker: NodeJS.Timeout | undefined;
+  #aside = 0;
 
   constructor(secrets: Secrets, verbose: boolean) {
     this.#secrets = secrets;
@@ -36,6 +37,18 @@ export class Talk {
     }
   }
 
+  /** While `work` lets another program talk on this terminal, nothing is drawn on it: two live lines garble each other. */
+  async aside<T>(work: () => Promise<T>): Promise<T> {
+    this.#aside += 1;
+    this.#spinner?.stop();
+    this.#spinner = undefined;
+    try {
+      return await work();
+    } finally {
+      this.#aside -= 1;
+    }
+  }
+
   stepStart(step: Step): void {
     this.detail(`… ${label(step)}`);
     void this.#show(label(step));
@@ -50,7 +63,8 @@ export class Talk {
   }
 
   proof({ claim, ok, skipped, detail }: Proof): void {
-    this.say(`${skipped ? '–' : ok ? '✓' : '✗'} ${claim}${detail ? `: ${detail}` : ''}`);
+    const more = detail && !claim.includes(detail) ? `: ${detail}` : '';
+    this.say(`${skipped ? '–' : ok ? '✓' : '✗'} ${claim}${more}`);
   }
 
   /** What failed, the end of its output, the likely cause, what to do. */
@@ -66,7 +80,7 @@ export class Talk {
     const { default: ora } = await import('ora');
     this.#ticker = setInterval(() => {
       const [first] = this.#running;
-      if (!first) return;
+      if (!first || this.#aside > 0) return;
       const [oldest, since] = first;
       const seconds = Math.round((Date.now() - since) / 1000);
       if (seconds < 1) return;

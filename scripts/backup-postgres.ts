@@ -1,6 +1,7 @@
 import { postgresPassword } from '../lib/config/env.ts';
 import type { Config } from '../lib/config/schema.ts';
 import { lazily } from '../lib/lazy.ts';
+import { backupOf } from '../lib/lookup.ts';
 import { command, defineScript, type ScriptOption } from '../lib/main.ts';
 import type { BackupArgs, SeenBackup } from '../lib/observe/backup.ts';
 import { listReport, statusReport } from '../lib/render/backup-report.ts';
@@ -26,7 +27,7 @@ export default defineScript(import.meta.url, {
   commands: [
     command<SeenBackup, RunArgs>({
       name: 'run',
-      summary: 'dump every server, publish, prove by a restore, prune',
+      summary: 'Dumps every server, publishes, proves by a restore, prunes',
       options: [
         SERVERS,
         {
@@ -49,7 +50,7 @@ export default defineScript(import.meta.url, {
     }),
     command<SeenBackup, BackupArgs>({
       name: 'list',
-      summary: 'the sets, newest first, and what is known of each',
+      summary: 'Lists the sets, newest first, and what is known of each',
       options: [SERVERS],
       lock: 'none',
       ...lazily<SeenBackup, BackupArgs>({ observe, plan: look }),
@@ -57,7 +58,7 @@ export default defineScript(import.meta.url, {
     }),
     command<SeenBackup, BackupArgs & { set?: string }>({
       name: 'verify',
-      summary: 'prove a set once more (default: the newest of each server)',
+      summary: 'Proves a set once more (default: the newest of each server)',
       arguments: [{ name: '[set]', description: 'a name that `list` shows' }],
       options: [SERVERS],
       lock: 'none',
@@ -72,7 +73,7 @@ export default defineScript(import.meta.url, {
     }),
     command<SeenBackup, BackupArgs>({
       name: 'prune',
-      summary: 'delete the sets that backup.keep does not keep (run does it by itself)',
+      summary: 'Deletes the sets that backup.keep does not keep (run does it by itself)',
       options: [SERVERS],
       lock: 'none',
       ...lazily<SeenBackup, BackupArgs>({
@@ -86,7 +87,7 @@ export default defineScript(import.meta.url, {
     }),
     command<SeenBackup, BackupArgs>({
       name: 'status',
-      summary: 'age of the newest proven set; exit code 3 when it is older than backup.max_age_hours',
+      summary: 'Says the age of the newest proven set; exit code 3 when it is older than backup.max_age_hours',
       options: [SERVERS],
       lock: 'none',
       ...lazily<SeenBackup, BackupArgs>({ observe, plan: look }),
@@ -104,10 +105,4 @@ async function look(): Promise<(lab: unknown, seen: SeenBackup) => Plan> {
 function passwords({ backup }: Config, { server }: BackupArgs): string[] {
   const names = backup?.postgresql.map(({ name }) => name) ?? [];
   return names.filter((name) => !server || server.includes(name)).map(postgresPassword);
-}
-
-/** A plan is made of what was observed, and observing has refused a homelab.yaml without `backup`. */
-function backupOf({ backup }: Config): NonNullable<Config['backup']> {
-  if (!backup) throw new Error('no backup in homelab.yaml');
-  return backup;
 }

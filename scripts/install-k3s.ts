@@ -3,7 +3,7 @@ import { defineScript } from '../lib/main.ts';
 
 export default defineScript(import.meta.url, {
   name: 'install-k3s',
-  summary: 'install K3s on the nodes of homelab.yaml and join them to one cluster',
+  summary: 'Installs K3s on the nodes of homelab.yaml, and joins them to one cluster',
   description: `Servers one after another, then agents. Run it again after a change of k3s in homelab.yaml: a changed
 configuration restarts its node only, a newer version goes through the nodes one at a time.
 A kubeconfig for you is left in .state/<lab>/kubeconfig; ~/.kube/config is not touched.`,

@@ -26,7 +26,7 @@ function toolNames(text: string): ToolName[] {
 
 const script: Script<Seen, RehearseArgs> = {
   name: 'rehearse',
-  summary: 'Build the lab of homelab.yaml on loopback, twice, and say what was real and what a stand-in.',
+  summary: 'Builds the lab of homelab.yaml on loopback, twice, and says what was real and what a stand-in',
   description:
     'No root, no Docker, nothing but loopback is dialled. What it makes is in .state/rehearsal/, report.json too.',
   options: [
@@ -39,6 +39,7 @@ const script: Script<Seen, RehearseArgs> = {
     },
   ],
   lock: 'none',
+  asks: false,
 
   observe: async (_lab, { exec }, { without }) => {
     const { findComponents } = await import('../lib/lab/components.ts');
@@ -63,6 +64,7 @@ const script: Script<Seen, RehearseArgs> = {
           root: lab.paths.root,
           found: found!,
           say: context.say,
+          aside: context.aside,
         });
         context.atEnd(() => rehearsal!.close(keep));
         await rehearsal.start();

@@ -5,7 +5,7 @@ import { planRestore, type RestoreArgs, restoreNames, type SeenRestore } from '.
 
 const script: Script<SeenRestore, RestoreArgs> = {
   name: 'restore-postgres',
-  summary: 'restore a database from a proven set into a fresh one, compare, and, when wanted, swap',
+  summary: 'Restores a database from a proven set into a fresh one, compares, and swaps when wanted',
   description:
     'Nothing is dropped or overwritten. With --swap the restored database takes the old one’s name in one transaction,\n' +
     'and the old one is kept as <database>_before_<time>.',

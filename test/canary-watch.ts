@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 
 /** A secret that is easy to recognise: its core stands alone in whatever way the rest is quoted or escaped. */
 export type Canary = { value: string; core: string };
@@ -24,16 +24,19 @@ function base64Cores(core: string): string[] {
   });
 }
 
-const EVERY_MS = 15;
+const EVERY_MS = 20;
 
-/** Looks at all processes of this machine (Linux; elsewhere it sees none) while something runs. */
+/** Looks at the processes of this machine (Linux; elsewhere it sees none) that start while it runs. */
 export class ProcessWatch {
   readonly commands = new Set<string>();
-  /** By command: one process of each is enough. */
+  /** One of each: command and environment. */
   readonly environments = new Map<string, { command: string; environment: string }>();
+  /** Processes that are none of ours. */
+  #before = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
 
   start(): void {
+    this.#before = new Set(processes());
     this.#timer = setInterval(() => this.#look(), EVERY_MS);
   }
 
@@ -42,8 +45,8 @@ export class ProcessWatch {
   }
 
   #look(): void {
-    for (const pid of readdirSync('/proc')) {
-      if (!/^\d+$/.test(pid) || Number(pid) === process.pid) continue;
+    for (const pid of processes()) {
+      if (this.#before.has(pid)) continue;
       const command = textOf(`/proc/${pid}/cmdline`);
       if (!command) continue;
       this.commands.add(command);
@@ -51,6 +54,10 @@ export class ProcessWatch {
       if (environment) this.environments.set(`${command}\0${environment}`, { command, environment });
     }
   }
+}
+
+function processes(): string[] {
+  return existsSync('/proc/self/cmdline') ? readdirSync('/proc').filter((name) => /^\d+$/.test(name)) : [];
 }
 
 /** A process may end while it is looked at. */

@@ -147,7 +147,7 @@ test('they are in no output, journal, plan, report or process list', () => {
   const runs = readRuns(state);
   assert.ok(runs.length > 8, 'there are journals');
   assert.equal(found(JSON.stringify({ steps: stepsOf(runs), proofs: proofsOf(runs) }), all), []);
-  assert.ok(watch.commands.size > 20, `processes were seen: ${watch.commands.size}`);
+  if (process.platform === 'linux') assert.ok(watch.commands.size > 20, `${watch.commands.size} processes were seen`);
   for (const command of watch.commands) assert.equal(found(command, all), [], command);
 });
 

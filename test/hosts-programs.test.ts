@@ -1,7 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { RunningHost } from '../lib/lab/hosts/index.ts';
-import { addressOf } from '../lib/lab-context.ts';
+import { addressOf } from '../lib/lookup.ts';
 import { type TestLab, testLab } from './hosts-lab.ts';
 
 const test = suite('hosts: programs');

@@ -5,10 +5,10 @@ import type { Config } from '../lib/config/schema.ts';
 import type { Lab } from '../lib/lab-context.ts';
 import { allocateAll, openLedger } from '../lib/ledger/ledger.ts';
 import { emptyLockFile } from '../lib/ledger/lockfile.ts';
+import { addressOf } from '../lib/lookup.ts';
 import { labPaths, TOOLKIT } from '../lib/paths.ts';
 import { workOn } from '../lib/plan/k3s-node.ts';
 import type { HostFacts, SeenK3s, SeenNode } from '../lib/plan/k3s-seen.ts';
-import { leaseOf } from '../lib/render/k3s-config.ts';
 import { kubeconfigHeader } from '../lib/render/kubeconfig.ts';
 
 const configFile = join(TOOLKIT, 'homelab.yaml');
@@ -57,7 +57,7 @@ export function seenConverged(lab: Lab): SeenK3s {
     };
     seen.hosts[node.name] = { reachable: true, facts, skewSeconds: 0 };
   }
-  const address = leaseOf(lab, first_server);
+  const address = addressOf(lab, first_server);
   const header = kubeconfigHeader({ server: first_server, sha256: 'abc', address, lab: lab.config.name });
   return { ...seen, kubeconfig: { header, mode: 0o600 } };
 }

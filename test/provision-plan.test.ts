@@ -1,7 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { suite } from 'uvu';
 import type { Config } from '../lib/config/schema.ts';
-import { addressOf } from '../lib/lab-context.ts';
+import { addressOf } from '../lib/lookup.ts';
 import type { GuestSeen } from '../lib/observe/guests.ts';
 import type { ProvisionSeen } from '../lib/observe/provision.ts';
 import type { VmSeen } from '../lib/observe/vms.ts';

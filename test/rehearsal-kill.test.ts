@@ -7,6 +7,7 @@ import * as assert from 'uvu/assert';
 import { LabCa } from '../lib/lab/ca.ts';
 import type { Component } from '../lib/lab/components.ts';
 import { type EmbeddedLab, startLab } from '../lib/lab/index.ts';
+import { makeSshKey } from '../lib/lab/ssh-key.ts';
 import { installTools } from '../lib/lab/tools/index.ts';
 import { makeWorkspace, type Workspace } from '../lib/lab/workspace.ts';
 import { TOOLKIT } from '../lib/paths.ts';
@@ -17,6 +18,8 @@ import { TOOLKIT } from '../lib/paths.ts';
  */
 const KILLS = 10;
 const seed = Number(process.env.HOMELAB_SEED ?? Date.now() % 100_000);
+/** One for both labs: it is part of what goes into the template. */
+const key = makeSshKey('rehearsal');
 const standIn: Component = { state: 'stand-in', why: 'this test' };
 
 type Rehearsed = { workspace: Workspace; lab: EmbeddedLab; close(): Promise<void> };
@@ -24,11 +27,17 @@ type Rehearsed = { workspace: Workspace; lab: EmbeddedLab; close(): Promise<void
 async function start(): Promise<Rehearsed> {
   const root = mkdtempSync(join(tmpdir(), 'homelab-kill-'));
   const ca = await LabCa.create();
-  const workspace = makeWorkspace(join(TOOLKIT, 'homelab.yaml'), join(root, 'lab'), ca, {
-    terraform: standIn,
-    packer: standIn,
-    postgresql: { state: 'skipped', why: 'this test' },
-  });
+  const workspace = makeWorkspace(
+    join(TOOLKIT, 'homelab.yaml'),
+    join(root, 'lab'),
+    ca,
+    {
+      terraform: standIn,
+      packer: standIn,
+      postgresql: { state: 'skipped', why: 'this test' },
+    },
+    key,
+  );
   installTools(join(workspace.folder, 'bin'), ['terraform', 'packer']);
   const lab = await startLab(workspace, ca);
   return {

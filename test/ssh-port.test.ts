@@ -9,7 +9,7 @@ import { DeadlineError } from '../lib/errors.ts';
 import { startHost } from '../lib/lab/hosts/index.ts';
 import { refusedDials } from '../lib/lab/report.ts';
 import { makeSshKey } from '../lib/lab/ssh-key.ts';
-import { addressOf } from '../lib/lab-context.ts';
+import { addressOf } from '../lib/lookup.ts';
 import { connectSsh } from '../lib/ports/ssh.ts';
 import { BoundedOutput } from '../lib/ports/ssh-output.ts';
 import { UPLOAD } from '../lib/ports/ssh-upload.ts';

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Client } from 'pg';
-import type { Config, PostgresServer } from '../config/schema.ts';
+import type { Backup, PostgresServer } from '../config/schema.ts';
 import { HomelabError } from '../errors.ts';
 import { newestProven, setsToRemove } from '../plan/backup.ts';
 import { alarms } from '../plan/backup-alarms.ts';
@@ -23,7 +23,7 @@ export type JobContext = {
   exec: Exec;
   files: FilesReader;
   lab: string;
-  backup: NonNullable<Config['backup']>;
+  backup: Backup;
   server: PostgresServer;
   installations: readonly Installation[];
   reach: () => Promise<Reached>;

@@ -1,9 +1,10 @@
 import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Config } from '../config/schema.ts';
+import type { Backup } from '../config/schema.ts';
 import { within } from '../deadline.ts';
 import { HomelabError, messageOf } from '../errors.ts';
-import { findExport, type Lab } from '../lab-context.ts';
+import type { Lab } from '../lab-context.ts';
+import { findExport } from '../lookup.ts';
 import type { Endpoints } from '../ports/endpoints.ts';
 import { writeAtomically } from '../ports/files.ts';
 import type { FilesReader } from '../ports/types.ts';
@@ -36,7 +37,7 @@ const NAS_OWN = /^(@eaDir|#recycle|#snapshot|\.snapshot|lost\+found|\.DS_Store)$
 const NAS_SECONDS = 30;
 
 /** Where homelab.yaml says that backups go; in a rehearsal the folder that stands for the export. */
-export function targetPlace(lab: Lab, backup: NonNullable<Config['backup']>, endpoints: Endpoints): TargetPlace {
+export function targetPlace(lab: Lab, backup: Backup, endpoints: Endpoints): TargetPlace {
   const { nas, export: found } = findExport(lab.config, backup.target.export);
   const sources = [nas.address, nas.name, `${nas.name}.${lab.config.search_domain}`].map((h) => `${h}:${found.path}`);
   const folder = endpoints.rehearsal ? endpoints.mount(sources[0] ?? '') : found.mount;

@@ -211,4 +211,5 @@ export type K3sNode = Config['k3s']['nodes'][number];
 export type ProxmoxNode = Config['proxmox']['nodes'][number];
 export type Nas = Config['nas'][number];
 export type NasExport = Nas['exports'][number];
-export type PostgresServer = NonNullable<Config['backup']>['postgresql'][number];
+export type Backup = NonNullable<Config['backup']>;
+export type PostgresServer = Backup['postgresql'][number];

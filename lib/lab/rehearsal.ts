@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { $ } from 'zx';
 import { HomelabError } from '../errors.ts';
 import { openLab } from '../lab-context.ts';
@@ -26,17 +26,26 @@ export class Rehearsal {
   readonly #folder: string;
   readonly #found: Found;
   readonly #say: (text: string) => void;
+  readonly #aside: (work: () => Promise<void>) => Promise<void>;
   #workspace: Workspace | undefined;
   #lab: EmbeddedLab | undefined;
   #secondRunFrom = 0;
   #dryRunChangedNothing = true;
 
   /** @param options.root the folder in whose .state/rehearsal/ everything is made */
-  constructor(options: { configFile: string; root: string; found: Found; say: (text: string) => void }) {
+  constructor(options: {
+    configFile: string;
+    root: string;
+    found: Found;
+    say: (text: string) => void;
+    /** Runs what talks on the terminal by itself. */
+    aside: (work: () => Promise<void>) => Promise<void>;
+  }) {
     this.#configFile = options.configFile;
     this.#folder = join(options.root, '.state', 'rehearsal');
     this.#found = options.found;
     this.#say = options.say;
+    this.#aside = options.aside;
   }
 
   get workspace(): Workspace {
@@ -60,7 +69,7 @@ export class Rehearsal {
   /** Ends the lab; with `keep` after the next Ctrl-C. */
   async close(keep: boolean): Promise<void> {
     if (keep && this.#lab) {
-      this.#say(`\nthe lab runs on: make check CONFIG=${this.workspace.configFile}\nCtrl-C ends it`);
+      this.#say(`\nthe lab runs on, for any target: make check CONFIG=${quote(this.#shownConfig())}\nCtrl-C ends it`);
       await new Promise((resolve) => process.once('SIGINT', resolve).once('SIGTERM', resolve));
     }
     await this.#lab?.close();
@@ -112,6 +121,10 @@ export class Rehearsal {
 
   /** Runs a make target of the toolkit on the rehearsal's lab; its talk goes to ours. @throws HomelabError when it fails */
   async make(target: string, args = ''): Promise<void> {
+    await this.#aside(() => this.#make(target, args));
+  }
+
+  async #make(target: string, args: string): Promise<void> {
     this.#say(`\n$ make ${target}${args ? ` ARGS="${args}"` : ''}`);
     const argv = [
       'make',
@@ -119,7 +132,7 @@ export class Rehearsal {
       '-C',
       TOOLKIT,
       target,
-      `CONFIG=${this.workspace.configFile}`,
+      `CONFIG=${this.#shownConfig()}`,
       'YES=1',
       `ARGS=${args}`,
     ];
@@ -140,6 +153,12 @@ export class Rehearsal {
         cause: 'what it said stands above',
         fix: `its journal is in ${this.state}/runs`,
       });
+  }
+
+  /** The rehearsal's homelab.yaml, from the toolkit's folder where it is inside: shorter to read and to type. */
+  #shownConfig(): string {
+    const path = relative(TOOLKIT, this.workspace.configFile);
+    return path.startsWith('..') ? this.workspace.configFile : path;
   }
 
   /** A hash of all that a script could have changed: VMs, objects, files of hosts and NAS, and the lab's own. */

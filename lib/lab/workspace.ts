@@ -26,8 +26,15 @@ export type Workspace = {
 /**
  * Makes the folder anew. What it changes in the copy of homelab.yaml: the SSH key and the pin of Proxmox's
  * certificate are the rehearsal's own.
+ * @param key the SSH key that the scripts offer
  */
-export function makeWorkspace(configFile: string, folder: string, ca: LabCa, found: Found): Workspace {
+export function makeWorkspace(
+  configFile: string,
+  folder: string,
+  ca: LabCa,
+  found: Found,
+  key = makeSshKey('rehearsal'),
+): Workspace {
   clear(folder);
   mkdirSync(join(folder, 'bin'), { recursive: true, mode: 0o700 });
   const file = (name: string): string => join(folder, name);
@@ -42,7 +49,6 @@ export function makeWorkspace(configFile: string, folder: string, ca: LabCa, fou
 
   writeFileSync(file('pve-root-ca.pem'), ca.certificate);
   writeFileSync(file('lab-ca.pem'), ca.certificate);
-  const key = makeSshKey('rehearsal');
   writePrivate(file('id_ed25519'), key.private);
   writeFileSync(file('id_ed25519.pub'), `${key.public}\n`);
   writeFileSync(file('terraform.rc'), terraformRc(found.providerMirror));

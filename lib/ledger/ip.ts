@@ -24,6 +24,11 @@ export function formatIp({ family, value }: Ip): string {
   return family === 4 ? Address4.fromBigInt(value).correctForm() : Address6.fromBigInt(value).correctForm();
 }
 
+/** A host as it stands in a URL: an IPv6 address is bracketed. */
+export function inUrl(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
+}
+
 /** @returns a sentence that says what is wrong when `text` is not a network */
 export function parseSubnet(text: string): Subnet | string {
   const [address = '', length = '', ...more] = text.split('/');

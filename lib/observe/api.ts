@@ -1,4 +1,5 @@
 import type { Lab } from '../lab-context.ts';
+import { inUrl } from '../ledger/ip.ts';
 import type { RunContext } from '../main.ts';
 import type { Readers } from '../ports/types.ts';
 
@@ -23,5 +24,5 @@ export async function apiAddress(
 }
 
 function url(host: string, port: number): string {
-  return `https://${host.includes(':') ? `[${host}]` : host}:${port}`;
+  return `https://${inUrl(host)}:${port}`;
 }

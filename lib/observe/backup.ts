@@ -6,9 +6,10 @@ import { type ServerFacts, serverFacts } from '../backup/server-facts.ts';
 import { type BackupSet, readSets } from '../backup/sets.ts';
 import { lookAtTarget, rememberedTarget, type TargetPlace, type TargetState, targetPlace } from '../backup/target.ts';
 import { postgresPassword } from '../config/env.ts';
-import type { Config, PostgresServer } from '../config/schema.ts';
+import type { Backup, PostgresServer } from '../config/schema.ts';
 import { HomelabError, messageOf, UsageError } from '../errors.ts';
 import type { Lab } from '../lab-context.ts';
+import { backupOf } from '../lookup.ts';
 import type { RunContext } from '../main.ts';
 import type { Readers } from '../ports/types.ts';
 import { suggestion } from '../suggest.ts';
@@ -78,16 +79,8 @@ export async function observeBackup(
   return { ...seen, servers };
 }
 
-/** @throws UsageError when homelab.yaml has no backup */
-export function backupOf(config: Config): NonNullable<Config['backup']> {
-  if (config.backup) return config.backup;
-  throw new UsageError('homelab.yaml has no `backup`: there is nothing to back up', {
-    fix: 'add it; the homelab.yaml of the toolkit shows its keys',
-  });
-}
-
 /** @throws UsageError for a name that homelab.yaml does not have */
-export function chosenServers(backup: NonNullable<Config['backup']>, names: readonly string[] = []): PostgresServer[] {
+export function chosenServers(backup: Backup, names: readonly string[] = []): PostgresServer[] {
   const known = backup.postgresql.map(({ name }) => name);
   for (const name of names)
     if (!known.includes(name))

@@ -1,13 +1,13 @@
 import { join } from 'node:path';
 import { messageOf } from '../errors.ts';
+import { refOf } from '../kube-object.ts';
 import type { Lab } from '../lab-context.ts';
+import { dig, textOf } from '../loose.ts';
 import type { RunContext } from '../main.ts';
 import { CLOUDFLARE_TOKEN, type IngressClusterSeen, type IngressSeen } from '../plan/ingress.ts';
 import type { Answer, KubeReader, Readers } from '../ports/types.ts';
 import { CERT_MANAGER, CERT_MANAGER_WORKLOADS, CLOUDFLARE_SECRET, cloudflareSecret } from '../render/cert-manager.ts';
 import { middlewareObject } from '../render/ingress.ts';
-import { refOf } from '../kube-object.ts';
-import { dig, textOf } from '../loose.ts';
 import type { Secrets } from '../secret.ts';
 import type { KubeObject } from '../step.ts';
 import { observeChart } from './chart.ts';

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { isReady } from '../kube-object.ts';
-import { dig, mapsIn } from '../loose.ts';
 import { HomelabError, messageOf } from '../errors.ts';
+import { isReady } from '../kube-object.ts';
 import type { Lab } from '../lab-context.ts';
+import { dig, mapsIn } from '../loose.ts';
 import { kubeconfigFile, scriptFile } from '../plan/k3s.ts';
 import { spelledOut } from '../plan/k3s-labels.ts';
 import type { SeenCluster, SeenHost, SeenK3s, SeenNode } from '../plan/k3s-seen.ts';

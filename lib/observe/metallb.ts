@@ -1,9 +1,10 @@
 import { messageOf } from '../errors.ts';
-import { type Lab, servers } from '../lab-context.ts';
+import { refOf } from '../kube-object.ts';
+import type { Lab } from '../lab-context.ts';
+import { servers } from '../lookup.ts';
 import { EXCLUDED, type SeenMetallb } from '../plan/metallb.ts';
 import type { KubeReader, Readers, SshReader } from '../ports/types.ts';
 import { CONFIG_FILE } from '../render/k3s-config.ts';
-import { refOf } from '../kube-object.ts';
 import { METALLB, METALLB_WORKLOADS, metallbNamespace } from '../render/metallb.ts';
 import { observeChart } from './chart.ts';
 

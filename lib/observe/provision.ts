@@ -1,4 +1,5 @@
-import { addressOf, type Lab } from '../lab-context.ts';
+import type { Lab } from '../lab-context.ts';
+import { addressOf } from '../lookup.ts';
 import type { Args, RunContext } from '../main.ts';
 import { placementOf } from '../plan/template.ts';
 import { wantedStamp } from '../plan/template-build.ts';

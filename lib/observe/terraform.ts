@@ -4,6 +4,7 @@ import type { RunContext } from '../main.ts';
 import { TOOLKIT } from '../paths.ts';
 import { addressIn, parsePlan, parseState, type StateVm, type VmChange } from '../plan/terraform-json.ts';
 import type { Answer, Readers } from '../ports/types.ts';
+import { atLeast } from '../version.ts';
 
 /** Terraform, its working folder .state/<lab>/terraform/, and its state. */
 export type TerraformSeen = {
@@ -123,7 +124,6 @@ async function terraformVersion(exec: Readers['exec']): Promise<Pick<TerraformSe
   });
   if (code !== 0) return { problem: (stderr || stdout).trim() };
   const { terraform_version: version } = JSON.parse(stdout) as { terraform_version: string };
-  const [major = 0, minor = 0] = version.split('.').map(Number);
-  if (major < 1 || (major === 1 && minor < 9)) return { problem: `terraform ${version} is older than 1.9` };
+  if (!atLeast(version, [1, 9])) return { problem: `terraform ${version} is older than 1.9` };
   return { version };
 }

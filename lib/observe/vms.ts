@@ -1,3 +1,4 @@
+import { lastSeen } from '../deadline.ts';
 import type { Answer, Clock, PveReader } from '../ports/types.ts';
 
 /** A virtual machine or container, as Proxmox reports it. */
@@ -68,16 +69,16 @@ export async function settledVms(
   about: (vm: { vmid: number; name: string }) => boolean,
   { wait, say }: { wait: boolean; say: (text: string) => void },
 ): Promise<Answer<VmSeen[]>> {
-  const end = clock.now().getTime() + SETTLE_SECONDS * 1000;
   let told = false;
-  while (true) {
-    const vms = await readVms(pve, about);
+  const free = (vms: Answer<VmSeen[]>): boolean => {
     const locked = vms.ok ? vms.value.filter((vm) => vm.lock && about(vm)) : [];
-    if (locked.length === 0 || !wait || clock.now().getTime() > end) return vms;
-    if (!told) say(`waiting for Proxmox: ${locked.map((vm) => `VM ${vm.vmid} is locked (${vm.lock})`).join(', ')}`);
+    if (locked.length === 0) return true;
+    if (wait && !told)
+      say(`waiting for Proxmox: ${locked.map((vm) => `VM ${vm.vmid} is locked (${vm.lock})`).join(', ')}`);
     told = true;
-    await clock.sleep(1);
-  }
+    return false;
+  };
+  return lastSeen(wait ? SETTLE_SECONDS : 0, () => readVms(pve, about), free, { clock, first: 1, most: 1 });
 }
 
 type StorageStatus = {

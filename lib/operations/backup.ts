@@ -1,11 +1,4 @@
 import type { Operation } from '../apply.ts';
-import { postgresPassword } from '../config/env.ts';
-import type { PostgresServer } from '../config/schema.ts';
-import { HomelabError } from '../errors.ts';
-import type { Lab } from '../lab-context.ts';
-import type { RunContext } from '../main.ts';
-import { backupOf, chosenServers } from '../observe/backup.ts';
-import type { Ports } from '../ports/types.ts';
 import { installations } from '../backup/clients.ts';
 import { type BackupJob, backupJob } from '../backup/job.ts';
 import { proveSet } from '../backup/prove.ts';
@@ -13,6 +6,14 @@ import { pointLatest, removeSet, writeReport } from '../backup/publish.ts';
 import { type Reached, reachDatabase } from '../backup/reach.ts';
 import { type BackupSet, lineageFolder, readLineage } from '../backup/sets.ts';
 import { lookAtTarget, markTarget, requireTarget, targetPlace } from '../backup/target.ts';
+import { postgresPassword } from '../config/env.ts';
+import type { PostgresServer } from '../config/schema.ts';
+import { HomelabError } from '../errors.ts';
+import type { Lab } from '../lab-context.ts';
+import { backupOf } from '../lookup.ts';
+import type { RunContext } from '../main.ts';
+import { chosenServers } from '../observe/backup.ts';
+import type { Ports } from '../ports/types.ts';
 
 type Context = Pick<RunContext, 'endpoints' | 'secrets' | 'atEnd'>;
 

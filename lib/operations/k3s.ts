@@ -3,12 +3,13 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { Operation } from '../apply.ts';
 import { HomelabError } from '../errors.ts';
-import { nodeReady } from './k3s-ready.ts';
-import { type Lab, servers } from '../lab-context.ts';
+import type { Lab } from '../lab-context.ts';
+import { servers } from '../lookup.ts';
 import { kubeconfigFile } from '../plan/k3s.ts';
 import type { Ports } from '../ports/types.ts';
 import { CONFIG_FILE, TOKEN } from '../render/k3s-config.ts';
 import { renderKubeconfig } from '../render/kubeconfig.ts';
+import { nodeReady } from './k3s-ready.ts';
 
 const kubeconfigArgs = z.object({ server: z.string(), address: z.string() });
 

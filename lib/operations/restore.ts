@@ -1,16 +1,17 @@
 import { z } from 'zod';
 import type { Operation } from '../apply.ts';
-import { HomelabError } from '../errors.ts';
-import type { Lab } from '../lab-context.ts';
-import type { RunContext } from '../main.ts';
-import { backupOf, chosenServers } from '../observe/backup.ts';
-import type { Ports } from '../ports/types.ts';
 import { installations } from '../backup/clients.ts';
-import { requireReach } from './backup.ts';
 import { damagedFiles } from '../backup/prove.ts';
 import { compareDatabase, type RestoreContext, restoreDatabase, swapDatabases } from '../backup/restore.ts';
 import { readLineage } from '../backup/sets.ts';
 import { requireTarget, targetPlace } from '../backup/target.ts';
+import { HomelabError } from '../errors.ts';
+import type { Lab } from '../lab-context.ts';
+import { backupOf } from '../lookup.ts';
+import type { RunContext } from '../main.ts';
+import { chosenServers } from '../observe/backup.ts';
+import type { Ports } from '../ports/types.ts';
+import { requireReach } from './backup.ts';
 
 const operands = z.object({
   ...{ server: z.string(), lineage: z.string(), set: z.string() },

@@ -1,10 +1,8 @@
 import type { BackupSet } from '../backup/sets.ts';
-import type { Config } from '../config/schema.ts';
+import type { Backup } from '../config/schema.ts';
 import type { SeenBackup, SeenDatabase, SeenServer } from '../observe/backup.ts';
 import { type Note, noSteps, type Plan, type Step } from '../step.ts';
 import { expendable, type RetainedSet } from './retention.ts';
-
-type Backup = NonNullable<Config['backup']>;
 
 /** Deletions of one run and server at the most: a wrong policy must not empty a target in one night. */
 export const MOST_DELETIONS = 10;

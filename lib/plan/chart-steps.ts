@@ -1,5 +1,5 @@
-import { type Chart, chartJobRef, helmChart } from '../render/helm-chart.ts';
 import { dig } from '../loose.ts';
+import { type Chart, chartJobRef, helmChart } from '../render/helm-chart.ts';
 import type { KubeObject, Step } from '../step.ts';
 import { needsApply } from './differences.ts';
 

@@ -1,7 +1,7 @@
-import { ISSUER, MIDDLEWARES } from '../render/ingress.ts';
-import { dig, isMap, type Loose, mapsIn, textOf, textsIn } from '../loose.ts';
-import type { KubeObject } from '../step.ts';
 import { titleOf } from '../kube-object.ts';
+import { dig, isMap, type Loose, mapsIn, textOf, textsIn } from '../loose.ts';
+import { ISSUER, MIDDLEWARES } from '../render/ingress.ts';
+import type { KubeObject } from '../step.ts';
 import type { ConventionProblem, Conventions, Placed } from './convention-problem.ts';
 import { hostProblem } from './host-name.ts';
 

@@ -1,6 +1,6 @@
+import { titleOf } from '../kube-object.ts';
 import { dig, type Loose, mapsIn, textOf } from '../loose.ts';
 import type { KubeObject } from '../step.ts';
-import { titleOf } from '../kube-object.ts';
 import type { ConventionProblem, Conventions, Placed } from './convention-problem.ts';
 
 /** Programs whose data wants a local disk: fsync over NFS is slow, and their locks do not survive it. */

@@ -1,3 +1,4 @@
+import { isReady, readiness, titleOf } from '../kube-object.ts';
 import type { Lab } from '../lab-context.ts';
 import {
   CERT_MANAGER,
@@ -11,7 +12,6 @@ import { middlewareObject, middlewareYaml } from '../render/ingress.ts';
 import { joinPlans, type KubeObject, type Plan, type Step } from '../step.ts';
 import { type ChartSeen, chartSteps } from './chart-steps.ts';
 import { needsApply } from './differences.ts';
-import { isReady, readiness, titleOf } from '../kube-object.ts';
 
 export const CLOUDFLARE_TOKEN = 'CLOUDFLARE_API_TOKEN';
 

@@ -1,6 +1,7 @@
 import type { K3sNode } from '../config/schema.ts';
 import type { Lab } from '../lab-context.ts';
-import { leaseOf, TOKEN } from '../render/k3s-config.ts';
+import { addressOf } from '../lookup.ts';
+import { TOKEN } from '../render/k3s-config.ts';
 import { kubeconfigHeader } from '../render/kubeconfig.ts';
 import type { Plan, Step } from '../step.ts';
 import { factsOf } from './k3s-join.ts';
@@ -103,7 +104,7 @@ function kubeconfigStep(lab: Lab, seen: SeenK3s, work: NodeWork[]): Step[] {
   if (!source) return [];
   const server = source.node.name;
   const { kubeconfigHash: sha256 } = factsOf(seen, server);
-  const address = leaseOf(lab, server);
+  const address = addressOf(lab, server);
   const header = sha256 && kubeconfigHeader({ server, sha256, address, lab: lab.config.name });
   const why = ((): string | undefined => {
     if (!seen.kubeconfig) return 'absent';
@@ -115,7 +116,7 @@ function kubeconfigStep(lab: Lab, seen: SeenK3s, work: NodeWork[]): Step[] {
   return [
     {
       id: 'kubeconfig',
-      title: `fetch a kubeconfig into ${kubeconfigFile(lab)}`,
+      title: `fetch a kubeconfig into ${shownPath(lab, kubeconfigFile(lab))}`,
       why,
       after: source.ready ? [`${server}/ready`] : [],
       action: { kind: 'operation', name: 'fetch-kubeconfig', args: { server, address }, deadline: 60 },

@@ -1,10 +1,10 @@
 import { UsageError } from '../errors.ts';
+import { isReady, titleOf } from '../kube-object.ts';
 import type { Lab } from '../lab-context.ts';
-import { callOf, type IngressCall, ingressObject, ingressYaml, middlewareRef } from '../render/ingress.ts';
 import { dig, mapsIn } from '../loose.ts';
+import { callOf, type IngressCall, ingressObject, ingressYaml, middlewareRef } from '../render/ingress.ts';
 import type { KubeObject, Note, Plan, Step } from '../step.ts';
 import { suggestion } from '../suggest.ts';
-import { isReady, titleOf } from '../kube-object.ts';
 import type { Placed } from './convention-problem.ts';
 import { claimsOf, isInside } from './conventions-ingress.ts';
 import { needsApply } from './differences.ts';

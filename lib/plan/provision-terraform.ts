@@ -3,6 +3,7 @@ import type { Lab } from '../lab-context.ts';
 import type { ProvisionSeen } from '../observe/provision.ts';
 import type { Step, Value } from '../step.ts';
 import type { VmState } from './provision-problems.ts';
+import { shownPath } from './shown-path.ts';
 import { addressIn, type VmChange } from './terraform-json.ts';
 
 /** What the pure plan needs to know of the working folder, which observe computed. */
@@ -23,7 +24,7 @@ export function folderSteps(lab: Lab, seen: ProvisionSeen, context: ProvisionCon
   const after = lab.newLeases.length > 0 ? ['leases'] : [];
   const write = (name: string, content: string): Step => ({
     id: `terraform/${name}`,
-    title: `write ${terraform.folder}/${name}`,
+    title: `write ${shownPath(lab, `${terraform.folder}/${name}`)}`,
     why: terraform.files[name] === undefined ? 'absent' : 'differs',
     after,
     action: { kind: 'write', path: `${terraform.folder}/${name}`, content, mode: 0o600 },

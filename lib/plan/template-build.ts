@@ -3,6 +3,8 @@ import type { TemplateSeen, TemplateSources } from '../observe/template.ts';
 import { renderAutoinstall } from '../render/autoinstall.ts';
 import { renderPkrvars } from '../render/pkrvars.ts';
 import type { Note, Step, Value } from '../step.ts';
+import { atLeast } from '../version.ts';
+import { shownPath } from './shown-path.ts';
 import { renderNotes, stampOf, type TemplateStamp, templateInputs } from './template-hash.ts';
 import type { TemplateAt } from './template-placement.ts';
 
@@ -49,7 +51,7 @@ export function buildSteps(
     if (now !== content)
       steps.push({
         id,
-        title: `write ${path}`,
+        title: `write ${shownPath(lab, path)}`,
         why: now === undefined ? 'absent' : 'differs',
         host,
         action: { kind: 'write', path, content, mode: 0o600 },
@@ -171,6 +173,5 @@ function renderUserData({ template }: Lab['config'], sources: TemplateSources): 
 
 /** Plugins came with Packer 1.7; before, the builder is built in. */
 export function hasInit(version: string | undefined): boolean {
-  const [major = 0, minor = 0] = (version ?? '').split('.').map(Number);
-  return version === undefined || major > 1 || minor >= 7;
+  return version === undefined || atLeast(version, [1, 7]);
 }

@@ -1,5 +1,6 @@
 import type { Agent, buildConnector, Response } from 'undici';
 import { messageOf } from '../errors.ts';
+import { inUrl } from '../ledger/ip.ts';
 import type { Endpoint } from './endpoints.ts';
 
 /** How a node's certificate is recognised: by a CA, or by its SHA-256 fingerprint. Neither: by the public CAs. */
@@ -50,7 +51,7 @@ export async function send(request: PveRequest, at: Endpoint, token: PveToken, d
   let failure: { message: string; sent: 'no' | 'unknown' } | undefined;
   let answer: { status: number; reason: string; text: string } | undefined;
   const engine = new ProxmoxEngine({
-    host: at.host.includes(':') ? `[${at.host}]` : at.host,
+    host: inUrl(at.host),
     port: at.port,
     tokenID: token.id,
     tokenSecret: token.secret,

@@ -1,4 +1,5 @@
-import { addressOf, type Lab } from '../lab-context.ts';
+import type { Lab } from '../lab-context.ts';
+import { addressOf } from '../lookup.ts';
 
 /** Who logs in where: the user and the address of a host of homelab.yaml. @throws Error for a host without SSH */
 export function loginOf(lab: Lab, host: string): { user: string; address: string } {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { ServerHostKeyAlgorithm } from 'ssh2';
-import { addressOf } from '../lab-context.ts';
+import { addressOf } from '../lookup.ts';
 import type { PortContext } from './index.ts';
 import { fingerprint, type HostKey, type KnownKey, knownKeys } from './known-hosts.ts';
 import { Unreachable } from './ssh-errors.ts';

@@ -1,5 +1,5 @@
 import { DeadlineError, HomelabError } from '../errors.ts';
-import { addressOf } from '../lab-context.ts';
+import { addressOf } from '../lookup.ts';
 import { commandLine } from '../quote.ts';
 import { NothingListens } from './endpoints.ts';
 import type { PortContext } from './index.ts';

@@ -1,11 +1,9 @@
 import type { BackupSet } from '../backup/sets.ts';
-import type { Config } from '../config/schema.ts';
+import type { Backup } from '../config/schema.ts';
 import type { Report } from '../main.ts';
 import type { SeenBackup } from '../observe/backup.ts';
 import { isStale, newestProven } from '../plan/backup.ts';
 import { type RetainedSet, retained } from '../plan/retention.ts';
-
-type Backup = NonNullable<Config['backup']>;
 
 /** Exit code of `status` where a server's newest proven set is too old. */
 const STALE = 3;

@@ -1,7 +1,7 @@
 import { parse, stringify } from 'yaml';
 import type { Config } from '../config/schema.ts';
-import type { KubeObject } from '../step.ts';
 import { dig } from '../loose.ts';
+import type { KubeObject } from '../step.ts';
 
 /** What distinguishes one application's ingress from another; the rest is the convention. */
 export type IngressCall = { name: string; namespace: string; host: string; service: string; port: number };

@@ -1,6 +1,8 @@
 import { stringify } from 'yaml';
 import type { K3sNode } from '../config/schema.ts';
 import type { Lab } from '../lab-context.ts';
+import { inUrl } from '../ledger/ip.ts';
+import { addressOf } from '../lookup.ts';
 import type { Value } from '../step.ts';
 
 /** The cluster's token: made once, kept in .state/<lab>/secrets at 0600. */
@@ -16,11 +18,11 @@ export type Join = 'init' | { server: string };
  */
 export function k3sConfig(lab: Lab, node: K3sNode, join: Join): Record<string, unknown> {
   const { k3s, search_domain } = lab.config;
-  const address = leaseOf(lab, node.name);
+  const address = addressOf(lab, node.name);
   const servers = k3s.nodes.filter(({ role }) => role === 'server').map(({ name }) => name);
   const ofServer = {
     // A name or address that is not here makes the API's certificate invalid for whoever uses it.
-    'tls-san': servers.flatMap((name) => [leaseOf(lab, name), name, `${name}.${search_domain}`]),
+    'tls-san': servers.flatMap((name) => [addressOf(lab, name), name, `${name}.${search_domain}`]),
     'cluster-cidr': k3s.cluster_cidr,
     'service-cidr': k3s.service_cidr,
     // MetalLB takes the place of servicelb; traefik, local-storage and metrics-server stay.
@@ -49,14 +51,8 @@ export function withToken(text: string): Value {
 
 /** URL at which a server takes in new nodes. */
 export function registration(lab: Lab, server: string): string {
-  const address = leaseOf(lab, server);
-  return `https://${address.includes(':') ? `[${address}]` : address}:6443`;
-}
-
-export function leaseOf(lab: Pick<Lab, 'ledger'>, name: string): string {
-  const lease = lab.ledger.leases.find((l) => l.name === name);
-  if (!lease) throw new Error(`no lease for ${name}`);
-  return lease.address;
+  const address = addressOf(lab, server);
+  return `https://${inUrl(address)}:6443`;
 }
 
 function labelsOf(node: K3sNode): string[] {

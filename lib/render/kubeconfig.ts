@@ -1,4 +1,5 @@
 import { parseDocument } from 'yaml';
+import { inUrl } from '../ledger/ip.ts';
 
 export type KubeconfigSource = {
   /** The server that it was read from. */
@@ -21,9 +22,8 @@ export function kubeconfigHeader({ server, sha256, address, lab }: KubeconfigSou
  */
 export function renderKubeconfig(k3sYaml: string, source: KubeconfigSource): string {
   const document = parseDocument(k3sYaml);
-  const host = source.address.includes(':') ? `[${source.address}]` : source.address;
   document.setIn(['clusters', 0, 'name'], source.lab);
-  document.setIn(['clusters', 0, 'cluster', 'server'], `https://${host}:6443`);
+  document.setIn(['clusters', 0, 'cluster', 'server'], `https://${inUrl(source.address)}:6443`);
   document.setIn(['users', 0, 'name'], source.lab);
   document.setIn(['contexts', 0, 'name'], source.lab);
   document.setIn(['contexts', 0, 'context', 'cluster'], source.lab);

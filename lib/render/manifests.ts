@@ -1,6 +1,6 @@
 import { parseAllDocuments } from 'yaml';
-import type { KubeObject } from '../step.ts';
 import { isMap } from '../loose.ts';
+import type { KubeObject } from '../step.ts';
 
 /**
  * The objects of a YAML file with any number of documents. Lists are spread; what is no object of a cluster

@@ -1,7 +1,8 @@
 import type { Lab } from '../lab-context.ts';
+import { backupOf } from '../lookup.ts';
 import type { RunContext } from '../main.ts';
 import type { BackupArgs } from '../observe/backup.ts';
-import { backupOf, observeSets } from '../observe/backup.ts';
+import { observeSets } from '../observe/backup.ts';
 import { isStale, newestProven } from '../plan/backup.ts';
 import type { Ports } from '../ports/types.ts';
 import type { Proof } from '../step.ts';

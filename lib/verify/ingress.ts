@@ -1,9 +1,9 @@
+import { isReady, readiness, titleOf } from '../kube-object.ts';
 import type { Lab } from '../lab-context.ts';
 import type { RunContext } from '../main.ts';
 import { observeIngress } from '../observe/ingress.ts';
 import { needsApply } from '../plan/differences.ts';
 import type { IngressSeen } from '../plan/ingress.ts';
-import { isReady, readiness, titleOf } from '../kube-object.ts';
 import type { Ports } from '../ports/types.ts';
 import { CERT_MANAGER_WORKLOADS, clusterIssuers } from '../render/cert-manager.ts';
 import { middlewareObject } from '../render/ingress.ts';

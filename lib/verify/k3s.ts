@@ -1,5 +1,6 @@
-import { isTrue } from '../kube-object.ts';
+import { lastSeen } from '../deadline.ts';
 import { messageOf } from '../errors.ts';
+import { isTrue } from '../kube-object.ts';
 import type { Lab } from '../lab-context.ts';
 import { nodeState } from '../observe/k3s.ts';
 import { spelledOut } from '../plan/k3s-labels.ts';
@@ -11,12 +12,8 @@ const PATIENCE = 120;
 
 /** The cluster is the one of homelab.yaml: nodes, version, labels, taints, etcd's members, the default StorageClass. */
 export async function verifyK3s(lab: Lab, { kube, clock }: Pick<Ports, 'kube' | 'clock'>): Promise<Proof[]> {
-  const end = clock.now().getTime() + PATIENCE * 1000;
-  for (let pause = 0.1; ; pause = Math.min(pause * 2, 5)) {
-    const proofs = await tryOnce(lab, kube);
-    if (proofs.every(({ ok }) => ok) || clock.now().getTime() + pause * 1000 > end) return proofs;
-    await clock.sleep(pause);
-  }
+  const hold = (proofs: Proof[]): boolean => proofs.every(({ ok }) => ok);
+  return lastSeen(PATIENCE, () => tryOnce(lab, kube), hold, { clock });
 }
 
 async function tryOnce(lab: Lab, kube: Ports['kube']): Promise<Proof[]> {

@@ -1,8 +1,8 @@
-import { loadBalancerAddress } from '../kube-object.ts';
 import { type Poll, until } from '../deadline.ts';
 import { HomelabError, messageOf } from '../errors.ts';
+import { loadBalancerAddress } from '../kube-object.ts';
 import type { Lab } from '../lab-context.ts';
-import { contains, parseIp, parseRange } from '../ledger/ip.ts';
+import { contains, inUrl, parseIp, parseRange, sizeOf } from '../ledger/ip.ts';
 import type { Ports } from '../ports/types.ts';
 import type { KubeObject, Proof } from '../step.ts';
 
@@ -72,7 +72,7 @@ function addressOf({ kube, clock }: VerifyPorts): Promise<string> {
 }
 
 async function answers(address: string, { net, clock }: VerifyPorts): Promise<Proof> {
-  const url = `http://${address.includes(':') ? `[${address}]` : address}/`;
+  const url = `http://${inUrl(address)}/`;
   const look = async (): Promise<Poll<number>> => {
     const answer = await net.http(url, { address, deadline: 5 });
     if (!answer.ok) return { done: false, seen: answer.reason };
@@ -99,7 +99,7 @@ async function explained(error: unknown, lab: Lab, { kube }: VerifyPorts): Promi
     .flatMap((service) => loadBalancerAddress(service) ?? [])
     .filter((ip) => isIn(lab.config.metallb.pool, ip));
   const range = parseRange(lab.config.metallb.pool);
-  const size = typeof range === 'string' ? undefined : Number(range.last.value - range.first.value) + 1;
+  const size = typeof range === 'string' ? undefined : Number(sizeOf(range));
   const exhausted = size !== undefined && new Set(used).size >= size;
   return exhausted ? `the pool is exhausted: all ${size} addresses are in use; widen metallb.pool` : messageOf(error);
 }

@@ -1,7 +1,8 @@
+import { lastSeen } from '../deadline.ts';
+import { loadBalancerAddress } from '../kube-object.ts';
 import type { Lab } from '../lab-context.ts';
 import { type NewIngressArgs, readCall } from '../plan/new-ingress.ts';
-import type { Answer, HttpAnswer, Ports } from '../ports/types.ts';
-import { loadBalancerAddress } from '../kube-object.ts';
+import type { HttpAnswer, Ports } from '../ports/types.ts';
 import type { Proof } from '../step.ts';
 
 /** Seconds until Traefik has taken up a new Ingress and its certificate. */
@@ -51,14 +52,12 @@ async function served(
   url: string,
   judge: (answer: HttpAnswer) => Judgement,
 ): Promise<Proof> {
-  const end = clock.now().getTime() + UNTIL_SERVED * 1000;
-  for (let pause = 0.2; ; pause = Math.min(pause * 1.6, 3)) {
-    const answer: Answer<HttpAnswer> = await net.http(url, { address });
-    const judgement = answer.ok ? judge(answer.value) : { ok: false, detail: answer.reason };
-    if (judgement.ok || clock.now().getTime() + pause * 1000 > end)
-      return { claim, ok: judgement.ok, detail: `${judgement.detail} (at ${address})` };
-    await clock.sleep(pause);
-  }
+  const look = async (): Promise<Judgement> => {
+    const answer = await net.http(url, { address });
+    return answer.ok ? judge(answer.value) : { ok: false, detail: answer.reason };
+  };
+  const { ok, detail } = await lastSeen(UNTIL_SERVED, look, (judgement) => judgement.ok, { clock });
+  return { claim, ok, detail: `${detail} (at ${address})` };
 }
 
 /** For good (301), and to the same name. */

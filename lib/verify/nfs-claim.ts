@@ -1,8 +1,9 @@
 import { meet } from '../conditions.ts';
 import { messageOf } from '../errors.ts';
-import { findExport, type Lab, servers } from '../lab-context.ts';
-import type { KubeRef, Ports } from '../ports/types.ts';
+import type { Lab } from '../lab-context.ts';
+import { findExport, servers } from '../lookup.ts';
 import { dig, textOf } from '../loose.ts';
+import type { KubeRef, Ports } from '../ports/types.ts';
 import { folderOf, type StorageClassConfig } from '../render/nfs.ts';
 import { judgeFolder } from '../render/nfs-proof.ts';
 import type { KubeObject, Proof } from '../step.ts';

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import type { Nas, NasExport } from '../config/schema.ts';
 import { messageOf } from '../errors.ts';
-import { clientsOf, type Lab } from '../lab-context.ts';
+import type { Lab } from '../lab-context.ts';
+import { clientsOf } from '../lookup.ts';
 import { labHosts } from '../plan/nfs-exports.ts';
 import type { Answer, Outcome, Ports, Ssh } from '../ports/types.ts';
 import { ERRAND_DEADLINE, type Errand, errandCommand, judgeAllowed, judgeDenied } from '../render/nfs-proof.ts';

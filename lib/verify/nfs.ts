@@ -1,4 +1,5 @@
-import { findExport, type Lab } from '../lab-context.ts';
+import type { Lab } from '../lab-context.ts';
+import { findExport } from '../lookup.ts';
 import { storageProblem } from '../plan/nfs.ts';
 import type { PveStorage } from '../plan/nfs-seen.ts';
 import type { Ports } from '../ports/types.ts';

@@ -1,5 +1,6 @@
 import type { K3sNode } from '../config/schema.ts';
-import { addressOf, type Lab } from '../lab-context.ts';
+import type { Lab } from '../lab-context.ts';
+import { addressOf } from '../lookup.ts';
 import { parseDf, readAgent } from '../observe/guests.ts';
 import { smallestRoot } from '../plan/provision-guests.ts';
 import type { Ports } from '../ports/types.ts';

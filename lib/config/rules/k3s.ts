@@ -1,5 +1,6 @@
 import { contains, overlap, parseIp, parseSubnet, type Subnet } from '../../ledger/ip.ts';
 import { quorumNote } from '../../render/quorum.ts';
+import { atLeast } from '../../version.ts';
 import type { ConfigProblem } from '../load.ts';
 import type { Config } from '../schema.ts';
 
@@ -10,9 +11,7 @@ export function k3sProblems(config: Config): ConfigProblem[] {
 
 /** Kubernetes 1.36 and newer need MetalLB 0.16.0. */
 function versions({ k3s, metallb }: Config): ConfigProblem[] {
-  const [, minor] = k3s.version.split('.').map(Number);
-  const [major = 0, metallbMinor = 0] = metallb.version.replace('v', '').split('.').map(Number);
-  if (minor === undefined || minor < 36 || major > 0 || metallbMinor >= 16) return [];
+  if (!atLeast(k3s.version, [1, 36]) || atLeast(metallb.version, [0, 16])) return [];
   return [
     {
       path: ['metallb', 'version'],
