@@ -17,9 +17,12 @@ export type ApplyContext = {
   ports: Ports;
   secrets: Secrets;
   journal: Journal;
-  stateFolder: string;
+  /** Where secrets are kept that steps make. */
+  secretsFolder: string;
   lock: LockStore;
   operations?: Record<string, Operation>;
+  /** Once aborted, nothing more is started and `apply` does not return: the process is about to end. */
+  interrupted?: AbortSignal;
   onStart?: (step: Step) => void;
   onEnd?: (step: Step, result: StepResult) => void;
 };
@@ -86,6 +89,7 @@ export async function apply(plan: Plan, context: ApplyContext): Promise<StepResu
   };
 
   while (waiting.size > 0 || running.size > 0) {
+    if (context.interrupted?.aborted) await new Promise<never>(() => {});
     for (const step of [...waiting]) {
       const before = (step.after ?? []).map((id) => ended.get(id));
       if (before.some((result) => result && result.outcome !== 'done')) {
@@ -152,9 +156,7 @@ async function act(action: Action, context: ApplyContext, outputs: Map<string, s
       return action.to;
     }
     case 'secret': {
-      const value = randomBytes(action.bytes).toString('hex');
-      await ports.files.write(join(context.stateFolder, 'secrets', action.name), value, 0o600);
-      context.secrets.add(action.name, value);
+      await keepSecret(action.name, randomBytes(action.bytes).toString('hex'), context);
       return undefined;
     }
     case 'pve': {
@@ -182,6 +184,16 @@ async function act(action: Action, context: ApplyContext, outputs: Map<string, s
       return operation(action.args, context);
     }
   }
+}
+
+/** Remembers a secret for this run and those that follow. */
+export async function keepSecret(
+  name: string,
+  value: string,
+  { ports, secrets, secretsFolder }: Pick<ApplyContext, 'ports' | 'secrets' | 'secretsFolder'>,
+): Promise<void> {
+  await ports.files.write(join(secretsFolder, name), value, 0o600);
+  secrets.add(name, value);
 }
 
 async function textOf(file: string, ports: Ports): Promise<string> {

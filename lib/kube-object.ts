@@ -20,7 +20,7 @@ export function nameOf({ kind, name, namespace }: Pick<KubeRef, 'kind' | 'name' 
 }
 
 /** The condition of that type in an object's status. */
-export function conditionOf(object: KubeObject | undefined, type: string): Loose | undefined {
+function conditionOf(object: KubeObject | undefined, type: string): Loose | undefined {
   return mapsIn(dig(object, 'status', 'conditions')).find((condition) => condition.type === type);
 }
 
@@ -29,6 +29,7 @@ export function isTrue(object: KubeObject | undefined, type: string): boolean {
   return conditionOf(object, type)?.status === 'True';
 }
 
+/** Whether an object's condition Ready is "True". */
 export function isReady(object: KubeObject | undefined): boolean {
   return isTrue(object, 'Ready');
 }

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import type { Backup, Config, K3sNode, Nas, NasExport } from './config/schema.ts';
 import { UsageError } from './errors.ts';
 import type { Lab } from './lab-context.ts';
@@ -16,12 +17,9 @@ export function addressOf(lab: Lab, name: string): string {
   return found.address;
 }
 
+/** The K3s nodes that form the control plane, in the order of homelab.yaml. */
 export function servers(config: Config): K3sNode[] {
   return config.k3s.nodes.filter((node) => node.role === 'server');
-}
-
-export function agents(config: Config): K3sNode[] {
-  return config.k3s.nodes.filter((node) => node.role === 'agent');
 }
 
 /** The NAS and export that `unas/K3sStorage` names, which rules.ts has checked. */
@@ -48,4 +46,10 @@ export function backupOf(config: Config): Backup {
   throw new UsageError('homelab.yaml has no `backup`: there is nothing to back up', {
     fix: 'add it; the homelab.yaml of the toolkit shows its keys',
   });
+}
+
+/** The PEM file with the CA of the Proxmox cluster; undefined where certificates are pinned by their fingerprints. */
+export function caFile({ config, paths }: Pick<Lab, 'config' | 'paths'>): string | undefined {
+  const { ca_file } = config.proxmox;
+  return ca_file === undefined ? undefined : resolve(paths.root, ca_file);
 }

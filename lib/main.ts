@@ -1,7 +1,7 @@
 import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import type { ApplyContext, Operation, StepResult } from './apply.ts';
+import { Command, CommanderError, Help, InvalidArgumentError, Option } from 'commander';
+import type { Operation, StepResult } from './apply.ts';
 import type { Config } from './config/schema.ts';
 import { EXIT, HomelabError, messageOf } from './errors.ts';
 import type { Lab } from './lab-context.ts';
@@ -78,6 +78,8 @@ export type RunContext = {
   aside: <T>(work: () => Promise<T>) => Promise<T>;
   /** What homelab.yaml is warned about, with line and column. */
   warnings: string[];
+  /** Aborted when the run was told to stop (Ctrl-C). */
+  interrupted: AbortSignal;
   /** Runs when the script ends, however it ends (short of SIGKILL), last registered first. */
   atEnd: (work: () => Promise<void>) => void;
 };
@@ -93,7 +95,11 @@ export type AnyScript = Script<any, any>;
  * @example export default defineScript(import.meta.url, { name: 'install-k3s', observe, plan, verify, … })
  */
 export function defineScript<T extends AnyScript | Family>(url: string, script: T): T {
-  if (isEntry(url)) void main(script, process.argv.slice(2)).then((code) => process.exit(code));
+  if (isEntry(url)) {
+    // A reader that goes away (`| head -1`) must not end a run half-way; lib/run.ts judges what could not be printed.
+    for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+    void main(script, process.argv.slice(2)).then((code) => process.exit(code));
+  }
   return script;
 }
 
@@ -129,12 +135,28 @@ export async function main(script: AnyScript | Family, argv: string[]): Promise<
   try {
     await program.parseAsync(argv, { from: 'user' });
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
-    const { failureText } = await import('./talk.ts');
-    process.stderr.write(`${failureText(error)}\n`);
-    return error instanceof HomelabError ? error.exit : EXIT.failed;
+    // Commander has said it already.
+    if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok;
+    const code =
+      error instanceof CommanderError ? EXIT.usage : error instanceof HomelabError ? error.exit : EXIT.failed;
+    if (!(error instanceof CommanderError)) {
+      const { failureText } = await import('./talk.ts');
+      process.stderr.write(`${failureText(error)}\n`);
+    }
+    if (argv.includes('--json')) await print(JSON.stringify(unstarted(script.name, code, messageOf(error)), null, 2));
+    return code;
   }
   return exit;
+}
+
+/** What --json prints of a call that ended before anything was looked at: still one document. */
+function unstarted(script: string, exit: number, error: string): object {
+  return { script, applied: [], proofs: [], exit, error };
+}
+
+/** Waits until stdout has taken it: a pipe may be slower than the process's end. */
+function print(text: string): Promise<void> {
+  return new Promise((resolve) => process.stdout.write(`${text}\n`, () => resolve()));
 }
 
 const COMMON: ScriptOption[] = [
@@ -146,7 +168,12 @@ const COMMON: ScriptOption[] = [
     flags: '--limit <hosts>',
     description: 'only steps of these hosts (comma-separated), and of none; default: all',
     default: [],
-    parse: (text) => text.split(',').filter(Boolean),
+    parse: (text) => {
+      const hosts = text.split(',').filter(Boolean);
+      // An empty variable in a cron job must not mean every host.
+      if (hosts.length === 0) throw new Error('It names no host.');
+      return hosts;
+    },
   },
   { flags: '--yes', description: 'do not ask before changing; destroying still asks', default: false },
   { flags: '--confirm <name>', description: 'the name that you would have to type before something is destroyed' },
@@ -155,9 +182,7 @@ const COMMON: ScriptOption[] = [
 
 function toOption({ flags, description, default: value, choices, required, parse }: ScriptOption): Option {
   const option = new Option(flags, description);
-  // What is off or empty unless it is given needs no "(default: …)" in the help.
-  if (value === false || (Array.isArray(value) && value.length === 0)) option.default(value, '');
-  else if (value !== undefined) option.default(value);
+  if (value !== undefined) option.default(value);
   if (choices) option.choices(choices);
   if (required) option.makeOptionMandatory();
   if (parse) {
@@ -172,6 +197,11 @@ function toOption({ flags, description, default: value, choices, required, parse
   return option;
 }
 
+/** What is off or empty unless it is given needs no "(default: …)". */
+function described(option: Option): string {
+  return new Help().optionDescription(option).replace(/ \(default: (false|\[\])\)$/, '');
+}
+
 /** Lines of a paragraph are joined, so that the help wraps them at the terminal's width; indented ones stay. */
 function helpText({ summary, description }: { summary: string; description?: string }): string {
   return [summary, description?.replaceAll(/(?<=\S)\n(?=\S)/g, ' ')].filter(Boolean).join('\n\n');
@@ -183,6 +213,7 @@ function settle(command: Command): Command {
     .exitOverride()
     .showSuggestionAfterError(true)
     .allowExcessArguments(false)
+    .configureHelp({ optionDescription: described })
     .showHelpAfterError('(--help says what there is)');
 }
 
@@ -190,5 +221,3 @@ function isEntry(url: string): boolean {
   const entry = process.argv[1];
   return entry !== undefined && realpathSync(entry) === realpathSync(fileURLToPath(url));
 }
-
-export type { ApplyContext };

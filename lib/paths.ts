@@ -16,11 +16,15 @@ export type LabPaths = {
   networkDoc: string;
   /** .state/<name>/: journals, generated variables, Terraform state, secrets. Ignored by git. */
   state: string;
+  /** Secrets that the scripts made, a file each at 0600. */
+  secrets: string;
 };
 
+/** @param configFile path of homelab.yaml, which need not exist yet */
 export function labPaths(configFile: string, labName: string): LabPaths {
   const config = resolve(configFile);
   const root = dirname(config);
+  const state = join(root, '.state', labName);
   return {
     config,
     root,
@@ -28,7 +32,8 @@ export function labPaths(configFile: string, labName: string): LabPaths {
     env: join(root, '.env'),
     applications: join(root, 'applications'),
     networkDoc: join(root, 'docs', 'NETWORK.md'),
-    state: join(root, '.state', labName),
+    state,
+    secrets: join(state, 'secrets'),
   };
 }
 

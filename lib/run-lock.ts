@@ -48,15 +48,15 @@ function held(file: string, holder: Holder | 'unreadable'): HomelabError {
 function create(file: string, me: Holder): boolean {
   const temporary = `${file}.${me.pid}`;
   const fd = openSync(temporary, 'w', 0o600);
-  writeSync(fd, JSON.stringify(me));
-  closeSync(fd);
   try {
+    writeSync(fd, JSON.stringify(me));
     linkSync(temporary, file);
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
     throw error;
   } finally {
+    closeSync(fd);
     unlinkSync(temporary);
   }
 }

@@ -1,18 +1,18 @@
-import { createInterface } from 'node:readline/promises';
 import { type ApplyContext, apply, type StepResult } from './apply.ts';
 import { requireSecrets } from './config/env.ts';
-import { EXIT, HomelabError, messageOf, UsageError } from './errors.ts';
+import { consent } from './consent.ts';
+import { EXIT, HomelabError, messageOf } from './errors.ts';
+import { onInterrupt } from './interrupt.ts';
 import { type Journal, noJournal, openJournal } from './journal.ts';
 import { type Lab, openLab } from './lab-context.ts';
 import { LockStore } from './ledger/lockfile.ts';
-import type { Args, Flags, RunContext, Script } from './main.ts';
-import { endPrograms } from './ports/exec.ts';
+import { checkLimit, limited } from './limit.ts';
+import type { AnyScript, Args, Flags, RunContext, Script } from './main.ts';
 import { buildPorts } from './ports/index.ts';
 import type { Ports } from './ports/types.ts';
-import { type RunLock, takeLock } from './run-lock.ts';
+import { takeLock } from './run-lock.ts';
 import type { Secrets } from './secret.ts';
-import type { Plan, Proof, Step } from './step.ts';
-import { suggestion } from './suggest.ts';
+import type { Plan, Proof } from './step.ts';
 import { failureText, noteText, planText, Talk } from './talk.ts';
 
 type Result = { plan?: Plan; applied: StepResult[]; proofs: Proof[]; report?: unknown; exit: number; error?: string };
@@ -28,7 +28,7 @@ export async function run<Seen, A extends Args>(
   argv: string[],
 ): Promise<number> {
   const began = performance.now();
-  const { lab, secrets, settings, warnings } = openLab(
+  const { lab, secrets, settings, warnings, isCurrent } = openLab(
     flags.config,
     process.env,
     (config) => [...(script.secrets?.(config, args) ?? []), ...(script.optionalSecrets?.(config) ?? [])],
@@ -44,7 +44,14 @@ export async function run<Seen, A extends Args>(
 
   const looksOnly = flags.dryRun || flags.check;
   const lock = looksOnly || script.lock === 'none' ? undefined : takeLock(lab.paths.state, script.name);
-  const journal = looksOnly ? noJournal : openJournal(lab.paths.state, script.name, secrets);
+  if (lock && !isCurrent()) {
+    lock.release();
+    throw new HomelabError(`${lab.paths.lock}, or a secret of the lab, was just changed by another run`, {
+      exit: EXIT.locked,
+      fix: 'run it again',
+    });
+  }
+  const journal = looksOnly ? noJournal : journalOf(script, lab, secrets, talk);
   journal.write({
     event: 'start',
     script: script.name,
@@ -54,8 +61,10 @@ export async function run<Seen, A extends Args>(
   });
   const { endpoints } = built;
   const endings: (() => Promise<void>)[] = [];
+  const interrupted = new AbortController();
   const context: RunContext = {
     warnings,
+    interrupted: interrupted.signal,
     atEnd: (work) => endings.unshift(work),
     endpoints,
     settings,
@@ -67,12 +76,21 @@ export async function run<Seen, A extends Args>(
   const end = async (): Promise<void> => {
     for (const work of endings.splice(0)) await work().catch((error) => talk.failure(error));
   };
-  const stop = onInterrupt(journal, lock, talk, end);
+  const stop = onInterrupt(interrupted, talk, end, (exit, signal) => {
+    journal.write({ event: 'end', exit, seconds: secondsSince(began), error: signal });
+    lock?.release();
+  });
+  // What an interrupted run comes to is told by its signal handler, which ends the process.
+  const halt = async (): Promise<void> => {
+    if (interrupted.signal.aborted) await new Promise<never>(() => {});
+  };
 
   let result: Result;
   try {
     result = await beats(script, args, flags, { lab, secrets, journal, talk, ports: built, context });
+    await halt();
   } catch (error) {
+    await halt();
     talk.failure(error);
     result = {
       applied: [],
@@ -88,13 +106,14 @@ export async function run<Seen, A extends Args>(
   journal.write({
     event: 'end',
     exit: result.exit,
-    seconds: Math.round(performance.now() - began) / 1000,
+    seconds: secondsSince(began),
     error: result.error,
   });
-  if (result.exit === EXIT.failed && journal.file)
-    talk.say(
-      `journal: ${journal.file}\nto go on from here, correct the cause and run the same command again; what is done is not done twice`,
-    );
+  if (result.exit === EXIT.failed && journal.file) {
+    talk.say(`journal: ${journal.file}`);
+    if (result.applied.length > 0)
+      talk.say('to go on from here, correct the cause and run the same command again; what is done is not done twice');
+  }
   journal.close();
   lock?.release();
   if (flags.json)
@@ -102,7 +121,29 @@ export async function run<Seen, A extends Args>(
   return result.exit;
 }
 
-type Beat = { lab: Lab; secrets: Secrets; journal: Journal; talk: Talk; ports: Ports; context: RunContext };
+/** What takes no lock changes nothing here, and so runs also where nothing can be written. */
+function journalOf({ name, lock }: Pick<AnyScript, 'name' | 'lock'>, lab: Lab, secrets: Secrets, talk: Talk): Journal {
+  try {
+    return openJournal(lab.paths.state, name, secrets, new Date(), (text) => talk.say(text));
+  } catch (error) {
+    if (lock !== 'none') throw error;
+    talk.detail(`warning: without a journal: ${messageOf(error)}`);
+    return noJournal;
+  }
+}
+
+function secondsSince(began: number): number {
+  return Math.round(performance.now() - began) / 1000;
+}
+
+type Beat = {
+  lab: Lab;
+  secrets: Secrets;
+  journal: Journal;
+  talk: Talk;
+  ports: Ports;
+  context: RunContext;
+};
 
 async function beats<Seen, A extends Args>(
   script: Script<Seen, A>,
@@ -147,7 +188,8 @@ async function beats<Seen, A extends Args>(
       journal,
       lock,
       operations,
-      stateFolder: lab.paths.state,
+      interrupted: context.interrupted,
+      secretsFolder: lab.paths.secrets,
       onStart: (step) => talk.stepStart(step),
       onEnd: (step, end) => talk.stepEnd(step, end),
     };
@@ -170,7 +212,9 @@ async function beats<Seen, A extends Args>(
   const changed = applied.filter((step) => step.changed).length;
   const proven = proofs.filter((proof) => proof.ok).length;
   const summary = plan.steps.length === 0 ? 'nothing to do' : `${changed} change${changed === 1 ? '' : 's'}`;
-  talk.say(`${script.name}: ${summary}${proofs.length > 0 ? `; ${proven} of ${proofs.length} proofs hold` : ''}`);
+  // A list or a finding speaks for itself; "nothing to do" below "1 drifted" would deny it.
+  if (!report || applied.length > 0 || proofs.length > 0)
+    talk.say(`${script.name}: ${summary}${proofs.length > 0 ? `; ${proven} of ${proofs.length} proofs hold` : ''}`);
   const exit = disproved.length > 0 ? EXIT.failed : (report?.exit ?? EXIT.ok);
   return {
     plan,
@@ -202,87 +246,14 @@ function failedSteps(plan: Plan, applied: StepResult[], failed: StepResult[], ta
   };
 }
 
-/** Asks before changing on a terminal; destroying needs the lab's name typed, or given, everywhere. */
-async function consent(
-  { name, asks }: { name: string; asks?: false },
-  lab: Lab,
-  plan: Plan,
-  flags: Flags,
-  talk: Talk,
-): Promise<void> {
-  const destroying = plan.steps.filter((step) => step.destroys);
-  if (destroying.length > 0 && flags.confirm !== lab.config.name) {
-    talk.say(planText(name, plan));
-    await typed(lab.config.name, destroying);
-  } else if (process.stdin.isTTY && !flags.yes && asks !== false) {
-    talk.say(planText(name, plan));
-    const answer = await ask('go on? [y/N] ');
-    if (!/^y(es)?$/i.test(answer)) throw new HomelabError('not confirmed; nothing was changed', { exit: EXIT.usage });
-  } else talk.detail(planText(name, plan));
-}
-
-async function typed(lab: string, destroying: Step[]): Promise<void> {
-  const refused = (): UsageError =>
-    new UsageError(
-      `${destroying.map((step) => step.title).join('; ')}: this destroys, and was not confirmed; nothing was changed`,
-      { fix: `give --confirm ${lab} when that is wanted` },
-    );
-  if (!process.stdin.isTTY) throw refused();
-  if ((await ask(`type the lab's name (${lab}) to destroy what is listed: `)) !== lab) throw refused();
-}
-
-async function ask(question: string): Promise<string> {
-  const prompt = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    return (await prompt.question(question)).trim();
-  } finally {
-    prompt.close();
-  }
-}
-
-/** Steps of the named hosts and of none; what is left out counts as done for those that are after it. */
-export function limited(plan: Plan, limit: readonly string[]): Plan {
-  if (limit.length === 0) return plan;
-  const steps = plan.steps.filter((step) => !step.host || limit.includes(step.host));
-  const kept = new Set(steps.map((step) => step.id));
-  const left = plan.steps.length - steps.length;
-  const notes =
-    left > 0
-      ? [...plan.notes, { level: 'info' as const, text: `--limit leaves out ${left} step${left === 1 ? '' : 's'}` }]
-      : plan.notes;
-  return { notes, steps: steps.map((step) => ({ ...step, after: step.after?.filter((id) => kept.has(id)) })) };
-}
-
-function checkLimit({ config }: Lab, limit: readonly string[]): void {
-  const known = [...config.k3s.nodes, ...config.proxmox.nodes, ...config.nas].map(({ name }) => name);
-  const unknown = limit.filter((name) => !known.includes(name));
-  if (unknown.length > 0)
-    throw new UsageError(
-      unknown.map((name) => `--limit ${name}: there is no such host; ${suggestion(name, known)}`).join('\n'),
-    );
-}
-
-/** Seconds that an interrupted run has to tidy up. */
-const TIDY_UP = 5;
-
-function onInterrupt(journal: Journal, lock: RunLock | undefined, talk: Talk, end: () => Promise<void>): () => void {
-  const handle = (signal: NodeJS.Signals): void => {
-    talk.say(`\n${signal}: stopped; run the same command again to go on`);
-    endPrograms('SIGTERM');
-    journal.write({ event: 'end', exit: 130, seconds: 0, error: signal });
-    lock?.release();
-    const exit = (): never => process.exit(signal === 'SIGINT' ? 130 : 143);
-    setTimeout(exit, TIDY_UP * 1000);
-    void end().finally(exit);
-  };
-  const signals: NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
-  for (const signal of signals) process.on(signal, handle);
-  return () => {
-    for (const signal of signals) process.off(signal, handle);
-  };
-}
-
 /** Waits until stdout has taken it: a pipe may be slower than the process's end. */
 function print(text: string): Promise<void> {
-  return new Promise((resolve) => process.stdout.write(`${text}\n`, () => resolve()));
+  return new Promise((resolve, reject) =>
+    process.stdout.write(`${text}\n`, (error) => (error && !isClosedPipe(error) ? reject(error) : resolve())),
+  );
+}
+
+/** Whoever read our output has seen enough (`| head -1`). */
+function isClosedPipe(error: Error): boolean {
+  return 'code' in error && error.code === 'EPIPE';
 }

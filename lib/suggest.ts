@@ -1,7 +1,7 @@
 import { distance } from 'fastest-levenshtein';
 
 /** The nearest of `known` to `name`, if it is near enough to be a slip of the fingers. */
-export function nearest(name: string, known: Iterable<string>): string | undefined {
+function nearest(name: string, known: Iterable<string>): string | undefined {
   let best: { name: string; distance: number } | undefined;
   for (const candidate of known) {
     const d = distance(name.toLowerCase(), candidate.toLowerCase());

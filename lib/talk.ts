@@ -105,15 +105,37 @@ function label(step: Step): string {
   return step.host ? `${step.host}: ${step.title}` : step.title;
 }
 
+/** An error as a person reads it; one that was not foreseen is shown as a defect, with its stack. */
 export function failureText(error: unknown): string {
-  if (!(error instanceof HomelabError))
+  if (!(error instanceof HomelabError)) {
+    const fix = systemFix(error);
+    if (fix) return `error: ${messageOf(error)}\nto fix: ${fix}`;
     return `defect: ${error instanceof Error ? (error.stack ?? error.message) : messageOf(error)}`;
+  }
   const parts = [`error: ${error.message}`];
   if (error.output) parts.push(error.output.replaceAll(/^/gm, '  | '));
   if (error.likelyCause) parts.push(`probable cause: ${error.likelyCause}`);
   if (error.fix) parts.push(`to fix: ${error.fix}`);
   return parts.join('\n');
 }
+
+/** What to do about what this machine refused; undefined where that is no common case. */
+function systemFix(error: unknown): string | undefined {
+  if (!(error instanceof Error && 'syscall' in error && 'code' in error)) return undefined;
+  return SYSTEM_FIXES[String(error.code)];
+}
+
+const SYSTEM_FIXES: Record<string, string> = {
+  ENOSPC: 'make room on this disk, and run it again',
+  EDQUOT: 'make room in your quota, and run it again',
+  EFBIG: 'raise the limit for the size of files (ulimit -f), and run it again',
+  EROFS: 'it is mounted read-only here: use a copy of the lab that can be written',
+  EACCES: 'give yourself access to it, or run this as its owner',
+  EPERM: 'give yourself access to it, or run this as its owner',
+  EISDIR: 'a folder is where a file must be: move it away',
+  ENOTDIR: 'a file is where a folder must be: move it away',
+  EMFILE: 'raise the limit for open files (ulimit -n)',
+};
 
 /** A plan as a person reads it. */
 export function planText(script: string, plan: Plan): string {
@@ -131,6 +153,7 @@ export function planText(script: string, plan: Plan): string {
   return lines.join('\n');
 }
 
+/** A note of a plan, with what to do about it. */
 export function noteText({ level, text, fix }: Note): string {
   return `${level === 'info' ? 'note' : level}: ${text}${fix ? `; ${fix}` : ''}`;
 }

@@ -1,4 +1,4 @@
-# What build-template gives to Packer, in .state/<lab>/packer/template.auto.pkrvars.json. Secrets come through the
+# What build-template gives to Packer, in .state/<lab>/packer/template.pkrvars.json. Secrets come through the
 # environment only: PKR_VAR_token_secret, or PKR_VAR_username and PKR_VAR_password.
 
 variable "endpoint" {

@@ -4,8 +4,10 @@ import { lazily } from '../lib/lazy.ts';
 import { backupOf } from '../lib/lookup.ts';
 import { command, defineScript, type ScriptOption } from '../lib/main.ts';
 import type { BackupArgs, SeenBackup } from '../lib/observe/backup.ts';
+import { TOOLKIT } from '../lib/paths.ts';
 import { listReport, statusReport } from '../lib/render/backup-report.ts';
-import type { Plan } from '../lib/step.ts';
+import { crontabReport } from '../lib/render/crontab.ts';
+import { noSteps, type Plan } from '../lib/step.ts';
 
 const SERVERS: ScriptOption = {
   flags: '--server <names>',
@@ -92,6 +94,14 @@ export default defineScript(import.meta.url, {
       lock: 'none',
       ...lazily<SeenBackup, BackupArgs>({ observe, plan: look }),
       report: ({ config }, seen) => statusReport(backupOf(config), seen),
+    }),
+    command<undefined, BackupArgs>({
+      name: 'crontab',
+      summary: 'Prints the line for crontab that runs it at backup.schedule',
+      lock: 'none',
+      observe: async () => undefined,
+      plan: () => noSteps,
+      report: ({ config, paths }) => crontabReport(backupOf(config), TOOLKIT, process.execPath, paths.config),
     }),
   ],
 });

@@ -61,7 +61,7 @@ const script: Script<Seen, CheckArgs> = {
     return {
       findings: [
         ...preflight,
-        ...driftFindings(looks),
+        ...driftFindings(looks, context.warnings),
         ...files,
         ...conventionFindings(lintObjects(placed, lab.config)),
       ],

@@ -66,7 +66,7 @@ const script: Script<Seen, RehearseArgs> = {
           say: context.say,
           aside: context.aside,
         });
-        context.atEnd(() => rehearsal!.close(keep));
+        context.atEnd(() => rehearsal!.close(keep && !context.interrupted.aborted));
         await rehearsal.start();
         return undefined;
       },

@@ -20,7 +20,7 @@ function world(ports: Ports, operations?: Record<string, Operation>): World {
   const journaled: Event[] = [];
   const lock = new LockStore(emptyLockFile('small'), 'homelab.lock.yaml', { write: () => Promise.resolve() });
   const journal = { write: (event: Event) => void journaled.push(event), close() {} };
-  return { ports, secrets, journal, journaled, stateFolder: '/state', lock, operations };
+  return { ports, secrets, journal, journaled, secretsFolder: '/state/secrets', lock, operations };
 }
 
 function step(id: string, action: Action, rest: Partial<Step> = {}): Step {

@@ -88,7 +88,14 @@ export function attach(folder: string, port: number): BackupLab {
     },
     context: {
       ...{ endpoints: realEndpoints, settings: {}, secrets },
-      ...{ say: () => {}, detail: () => {}, atEnd: () => {}, warnings: [] },
+      ...{
+        say: () => {},
+        detail: () => {},
+        aside: (work) => work(),
+        atEnd: () => {},
+        warnings: [],
+        interrupted: new AbortController().signal,
+      },
     },
   };
   return one;
@@ -136,7 +143,7 @@ export async function runBeats<Seen, A extends Args>(
   const plan = script.plan(lab, seen, args);
   if (plan.notes.some(({ level }) => level === 'blocker')) return { seen, plan, applied: [], proofs: [], failures: {} };
   const applied = await apply(plan, {
-    ...{ ports, secrets, journal: noJournal, stateFolder: lab.paths.state },
+    ...{ ports, secrets, journal: noJournal, secretsFolder: lab.paths.secrets },
     lock: new LockStore(lab.lock, lab.paths.lock, ports.files),
     operations: script.operations?.(lab, args, context),
   });

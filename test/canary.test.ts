@@ -17,6 +17,7 @@ import { openLab } from '../lib/lab-context.ts';
 import { labPaths, TOOLKIT } from '../lib/paths.ts';
 import { realExec } from '../lib/ports/exec.ts';
 import { buildPorts } from '../lib/ports/index.ts';
+import { quote } from '../lib/quote.ts';
 import { type Canary, canaryOf, found, ProcessWatch } from './canary-watch.ts';
 
 /**
@@ -58,13 +59,12 @@ function run(argv: string[]): Promise<number | null> {
     env: { PATH: process.env.PATH, HOME: process.env.HOME },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  const began = performance.now();
   let output = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
   return new Promise((done) =>
     child.on('close', (code) => {
       said.push({ command: argv.join(' '), code, output });
-      console.error(argv.slice(0,6).join(' '), code, Math.round(performance.now()-began));done(code);
+      done(code);
     }),
   );
 }
@@ -114,6 +114,14 @@ test.after(async () => {
   watch.stop();
   await lab.close();
   rmSync(root, { recursive: true, force: true });
+});
+
+test('are recognised in whatever form', () => {
+  const { value } = canaries.POSTGRES_MAIN_PASSWORD;
+  const forms = [value, JSON.stringify({ a: JSON.stringify(value) }), encodeURIComponent(value), quote(value)];
+  for (const before of ['', 'a', 'ab', 'abc']) forms.push(Buffer.from(`${before}${value}`).toString('base64'));
+  for (const form of forms) assert.ok(found(`x${form}x`, Object.values(canaries)).length > 0, form);
+  assert.equal(found('nothing of it', Object.values(canaries)), []);
 });
 
 test('the chain runs with them', async () => {

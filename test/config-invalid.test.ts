@@ -77,8 +77,15 @@ const SAID: Record<string, string[]> = {
   'host-name-that-is-no-dns-name': [
     '47:15: k3s.nodes[2].name: "Worker_01" is not a host name; did you mean "worker-01"?',
   ],
+  'iso-that-proxmox-renames': [
+    '28:10: template.iso.url: "https://releases.ubuntu.com/24.04.3/ubuntu%20server.iso" must end with the name of an .iso; use letters, digits, ".", "_" and "-" in it',
+  ],
   'k3s-version-that-is-none': [
     '42:12: k3s.version: "1.36.5" is not the form of a K3s version; did you mean "v1.36.5+k3s1"?',
+  ],
+  'label-that-is-none': [
+    '47:113: k3s.nodes[2].labels["no label"]: "no label" is not the key of a label; write it like nvidia.com/gpu.present',
+    '47:134: k3s.nodes[2].labels.tier: "a b" is not the value of a label; did you mean "a-b"?',
   ],
   'metallb-too-old-for-k3s': [
     '48:21: metallb.version: MetalLB 0.15.3 is too old for K3s v1.36.5+k3s1; take 0.16.0 or newer',

@@ -113,6 +113,11 @@ test('programs, SSH, Proxmox and HTTP are reached through ports only', () => {
   assert.equal(said(wrong), []);
 });
 
+test("PostgreSQL's client is used by the backup engine only", () => {
+  const wrong = imports.filter(({ file, from }) => from === 'pg' && !/^(lib\/backup\/|test\/)/.test(file));
+  assert.equal(said(wrong), []);
+});
+
 test('the rules find what they forbid', () => {
   assert.ok(closure('lib/run.ts').has('zx'), 'lib/run.ts reaches zx through its ports');
   assert.ok(imports.some(({ file, from, typeOnly }) => file === 'lib/main.ts' && from === 'lib/apply.ts' && typeOnly));

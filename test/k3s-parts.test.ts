@@ -1,11 +1,11 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { quorum, quorumNote } from '../lib/config/quorum.ts';
 import { diagnose, type Trouble } from '../lib/plan/k3s-diagnose.ts';
 import { labelSteps, spelledOut } from '../lib/plan/k3s-labels.ts';
 import { parseK3sVersion, versionObstacle } from '../lib/plan/k3s-version.ts';
 import { k3sConfig, k3sConfigText, withToken } from '../lib/render/k3s-config.ts';
 import { kubeconfigHeader, renderKubeconfig } from '../lib/render/kubeconfig.ts';
-import { quorum, quorumNote } from '../lib/render/quorum.ts';
 import { labWith } from './k3s-fixtures.ts';
 
 const test = suite('k3s parts');

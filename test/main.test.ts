@@ -81,6 +81,16 @@ calls('that are wrong exit with 2, and say what was meant', async () => {
   assert.not(existsSync(state), 'nothing was started');
 });
 
+calls('that are wrong print one JSON document where --json asks for it', async () => {
+  for (const argv of [['--config', 'nowhere.yaml'], ['--dry-rum'], ['--config', config, '--limit', 'cp-1']]) {
+    const { code, stdout } = await run('--json', ...argv);
+    assert.is(code, 2);
+    const { error, ...rest } = JSON.parse(stdout);
+    assert.equal(rest, { script: 'greet', applied: [], proofs: [], exit: 2 });
+    assert.match(error, /nowhere|dry-rum|cp-1/);
+  }
+});
+
 calls('of a family: unknown commands get a suggestion, none is an error', async () => {
   const cases: [string[], RegExp][] = [
     [['relese'], /unknown command 'relese'\n\(Did you mean release\?\)/],
@@ -112,6 +122,7 @@ calls('for help exit with 0, on stdout, and name every flag', async () => {
   ])
     assert.match(stdout, `--${flag}`);
   assert.is((await captured(() => main(family, ['greet', '--help']))).code, 0);
+  assert.not.match(stdout, /default: (false|all\))/);
 });
 
 calls('a secret that is missing: exit 2 before anything starts', async () => {

@@ -268,7 +268,7 @@ const refused: [string, Partial<ProvisionSeen>, RegExp][] = [
   ['terraform plan fails', { changes: { ok: false, reason: 'Error: no' } }, /terraform plan failed:\nError: no/],
   [
     'an address that a VM has',
-    { taken: [{ lease: 'k3s-cp-01', address: '10.20.11.80', vm: 'web (133)', node: 'pve-01' }] },
+    { taken: [{ lease: 'k3s-cp-01', address: '10.20.11.80', by: 'VM web (133) on pve-01' }] },
     /10\.20\.11\.80 would be the address of k3s-cp-01, and is used by VM web \(133\) on pve-01/,
   ],
 ];
@@ -276,6 +276,10 @@ for (const [name, what, message] of refused)
   test(`blocked: ${name}`, () => {
     assert.match(blockers(planProvision(lab, { ...fresh, ...what }, settings)).join('\n'), message);
   });
+test('warned: the network could not be asked whether new addresses are free', () => {
+  const { notes } = planProvision(lab, { ...fresh, unasked: 'pve-01: no route to host' }, settings);
+  assert.match(notes.map(({ text }) => text).join('\n'), /no Proxmox node answers by SSH \(pve-01: no route to host\)/);
+});
 test('VMs that exist need no template', () => {
   assert.deepEqual(blockers(planProvision(lab, { ...done, vms: { ok: true, value: own } }, settings)), []);
 });

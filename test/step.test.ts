@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { limited } from '../lib/run.ts';
+import { limited } from '../lib/limit.ts';
 import { inOrder, joinPlans, noSteps, type Plan, references, type Step } from '../lib/step.ts';
 
 const test = suite('plans');

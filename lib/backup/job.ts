@@ -50,6 +50,7 @@ type Started = {
 };
 type Dumped = { root: string; lineage: string; incoming: string; name: string; manifest: Manifest };
 
+/** A job for one run and server; nothing is opened before `dump`. */
 export function backupJob(context: JobContext): BackupJob {
   const { files, exec, backup, server, installations } = context;
   let started: Started | undefined;

@@ -80,7 +80,7 @@ export async function damagedFiles(folder: string, manifest: Manifest): Promise<
   return problems;
 }
 
-export function noProver(major: number): HomelabError {
+function noProver(major: number): HomelabError {
   return new HomelabError(`no PostgreSQL server of version ${major} or newer on this machine: nothing can be proven`, {
     fix: `apt install postgresql-${major} (macOS: brew install postgresql@${major})`,
   });

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isAlive } from '../alive.ts';
@@ -34,13 +34,6 @@ export function sweepScratch(): void {
     const owner = name.startsWith(PREFIX) ? number(join(path, OWNER)) : undefined;
     if (owner !== undefined && !isAlive(owner)) discard(path);
   }
-}
-
-/** Where a server that this folder holds has its data. */
-export function dataFolder(path: string): string {
-  const folder = join(path, 'data');
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  return folder;
 }
 
 /** The process of the server on `data`, if its file names one that lives. */

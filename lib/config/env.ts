@@ -1,6 +1,6 @@
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { parse } from 'dotenv';
-import { UsageError } from '../errors.ts';
+import { messageOf, UsageError } from '../errors.ts';
 import { Secrets } from '../secret.ts';
 
 /** Settings that may stand in .env (or the environment) and are not secret. */
@@ -35,7 +35,9 @@ export function requireSecrets(secrets: Secrets, names: readonly string[], file:
   const missing = names.filter((name) => !secrets.get(name));
   if (missing.length === 0) return;
   throw new UsageError(missing.map((name) => `${file}: ${name} is missing`).join('\n'), {
-    fix: `add it to ${file} (.env.example says what each is)`,
+    fix: existsSync(file)
+      ? `add it to ${file} (.env.example says what each is)`
+      : `${file} is not there: copy .env.example, fill it in, chmod 600`,
   });
 }
 
@@ -56,5 +58,9 @@ function readPrivate(file: string): string {
     throw new UsageError(`${file} holds secrets and can be read by others (mode 0${mode.toString(8)})`, {
       fix: `chmod 600 ${file}`,
     });
-  return readFileSync(file, 'utf8');
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new UsageError(`${file} cannot be read: ${messageOf(error)}`, { fix: 'make it a file that you can read' });
+  }
 }

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { configSchema } from './schema.ts';
 
 /** homelab.yaml's schema as JSON Schema, which editors use to complete and check it. */
-export function jsonSchema(): Record<string, unknown> {
+function jsonSchema(): Record<string, unknown> {
   return z.toJSONSchema(configSchema, { io: 'input' }) as Record<string, unknown>;
 }
 

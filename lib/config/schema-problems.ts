@@ -28,7 +28,16 @@ function problemsOf(issue: Issue, path: Path, value: unknown): ConfigProblem[] {
       ];
     }
     case 'invalid_key':
-      return [{ path, atKey: true, message: 'the key is empty', fix: 'write a name' }];
+      return path.at(-1) === ''
+        ? [{ path, atKey: true, message: 'the key is empty', fix: 'write a name' }]
+        : [
+            {
+              path,
+              atKey: true,
+              message: `${show(path.at(-1))} is not the key of a label`,
+              fix: 'write it like nvidia.com/gpu.present',
+            },
+          ];
     case 'too_small':
     case 'too_big':
       return [{ path, ...wrongSize(issue, value) }];

@@ -18,9 +18,17 @@ const address = z.string().min(1).describe('an IP address');
 const range = z.string().min(1).describe('FIRST-LAST, both included');
 const cidr = z.string().min(1).describe('a network, such as 10.20.11.0/24');
 const vmid = z.int().min(100, 'Proxmox VMIDs start at 100').max(999_999_999);
-const absolutePath = z.string().regex(/^\/[^\0\n]*$/, 'must be an absolute path');
+const absolutePath = z.string().regex(/^\/[^\0\n\r]*$/, 'must be an absolute path');
 const exportRef = z.string().regex(/^[^/]+\/[^/]+$/, 'must be NAS/EXPORT, such as unas/K3sStorage');
 const version = z.string().regex(/^v?\d+\.\d+\.\d+$/, 'must be a full version, such as 0.16.1');
+/** A kubelet refuses to start with others. */
+const labelKey = z.string().regex(/^([a-z0-9]([a-z0-9.-]*[a-z0-9])?\/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/);
+const labelValue = z
+  .string()
+  .regex(
+    /^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$/,
+    'is not the value of a label; use letters, digits, ".", "_" and "-" (at most 63)',
+  );
 const K3S_VERSION = /^v1\.\d{1,2}\.\d{1,2}(-rc\d+)?\+k3s\d+$/;
 
 const host = z.strictObject({
@@ -70,7 +78,13 @@ const template = z.strictObject({
   vmid,
   build_node: label,
   iso: z.strictObject({
-    url: z.url({ protocol: /^https$/, error: 'must be an https:// URL' }),
+    url: z
+      .url({ protocol: /^https$/, error: 'must be an https:// URL' })
+      // Proxmox makes "_" of anything else in the name, and the file is not found again.
+      .regex(
+        /^[\x21-\x7e]*\/[A-Za-z0-9._-]+\.(iso|img)(\?[\x21-\x7e]*)?$/i,
+        'must end with the name of an .iso; use letters, digits, ".", "_" and "-" in it',
+      ),
     sha256: z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hex digits'),
     storage: word,
   }),
@@ -118,7 +132,7 @@ const k3sNode = z.strictObject({
   disk_gib: z.int().min(8).max(65536),
   storage: word.optional(),
   gpu: word.optional().describe('a resource mapping of its Proxmox node'),
-  labels: z.record(z.string().min(1), z.string()).default({}),
+  labels: z.record(labelKey, labelValue).default({}),
   taints: z
     .array(
       z

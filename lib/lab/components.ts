@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { installations } from '../backup/clients.ts';
+import { NEEDED, readTool } from '../observe/tools.ts';
 import { TOOLKIT } from '../paths.ts';
 import type { Exec } from '../ports/types.ts';
 import { atLeast } from '../version.ts';
@@ -53,11 +54,12 @@ async function findPostgres(exec: Exec): Promise<Component> {
 }
 
 async function findTerraform(exec: Exec): Promise<Pick<Found, 'terraform' | 'providerMirror'>> {
-  const { code, stdout } = await exec.run(['terraform', 'version', '-json'], { deadline: 30 });
-  if (code !== 0) return { terraform: { state: 'stand-in', why: 'terraform is not installed' } };
-  const { terraform_version: version } = JSON.parse(stdout) as { terraform_version: string };
-  if (!atLeast(version, [1, 9]))
-    return { terraform: { state: 'stand-in', why: `terraform ${version} is older than 1.9` } };
+  const { version, problem } = await readTool('terraform', exec);
+  if (!version) return { terraform: { state: 'stand-in', why: problem ?? 'terraform is not installed' } };
+  if (!atLeast(version, NEEDED.terraform))
+    return {
+      terraform: { state: 'stand-in', why: `terraform ${version} is older than ${NEEDED.terraform.join('.')}` },
+    };
   const mirrors = [
     process.env.TF_PLUGIN_CACHE_DIR,
     join(homedir(), '.terraform.d/plugins'),
@@ -74,12 +76,11 @@ async function findTerraform(exec: Exec): Promise<Pick<Found, 'terraform' | 'pro
 }
 
 async function findPacker(exec: Exec): Promise<Pick<Found, 'packer' | 'packerTemplate'>> {
-  const { code, stdout } = await exec.run(['packer', 'version'], { deadline: 30 });
-  const version = /v(\d+\.\d+\.\d+)/.exec(stdout)?.[1];
-  if (code !== 0 || !version) return { packer: { state: 'stand-in', why: 'packer is not installed' } };
-  if (!atLeast(version, [1, 10])) {
+  const { version, problem } = await readTool('packer', exec);
+  if (!version) return { packer: { state: 'stand-in', why: problem ?? 'packer is not installed' } };
+  if (!atLeast(version, NEEDED.packer)) {
     // Debian's: the Proxmox builder is built in, and it reads another HCL.
-    if (atLeast(version, [1, 6]))
+    if (atLeast(version, NEEDED.packerWithOwnHcl))
       return {
         packer: { state: 'real', why: `Packer ${version}, with HCL for that version` },
         packerTemplate: join(TOOLKIT, 'lib/lab/packer-1.6'),

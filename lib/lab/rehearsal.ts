@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { $ } from 'zx';
+import { $, type ProcessPromise } from 'zx';
 import { HomelabError } from '../errors.ts';
 import { openLab } from '../lab-context.ts';
 import { TOOLKIT } from '../paths.ts';
 import { buildPorts } from '../ports/index.ts';
 import { quote } from '../quote.ts';
+import { type RunLock, takeLock } from '../run-lock.ts';
 import { LabCa } from './ca.ts';
 import { allComponents, type Found } from './components.ts';
 import { SAMPLE_DATABASE } from './databases.ts';
@@ -29,6 +30,9 @@ export class Rehearsal {
   readonly #aside: (work: () => Promise<void>) => Promise<void>;
   #workspace: Workspace | undefined;
   #lab: EmbeddedLab | undefined;
+  #lock: RunLock | undefined;
+  /** The make that is under way. */
+  #making: ProcessPromise | undefined;
   #secondRunFrom = 0;
   #dryRunChangedNothing = true;
 
@@ -59,6 +63,8 @@ export class Rehearsal {
   }
 
   async start(): Promise<void> {
+    // A second rehearsal in this folder would clear away what the first one runs on.
+    this.#lock = takeLock(`${this.#folder}.running`, 'rehearse');
     const ca = await LabCa.create();
     this.#workspace = makeWorkspace(this.#configFile, this.#folder, ca, this.#found);
     const standIns = (['terraform', 'packer'] as const).filter((tool) => this.#found[tool].state === 'stand-in');
@@ -70,9 +76,16 @@ export class Rehearsal {
   async close(keep: boolean): Promise<void> {
     if (keep && this.#lab) {
       this.#say(`\nthe lab runs on, for any target: make check CONFIG=${quote(this.#shownConfig())}\nCtrl-C ends it`);
-      await new Promise((resolve) => process.once('SIGINT', resolve).once('SIGTERM', resolve));
+      // A closed terminal counts too: PostgreSQL and the machines' files would stay otherwise.
+      await new Promise((resolve) => {
+        for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, resolve);
+      });
     }
+    // Of a rehearsal that is interrupted: what it started ends before what it runs on.
+    await this.#making?.kill('SIGTERM').catch(() => {});
+    await this.#making;
     await this.#lab?.close();
+    this.#lock?.release();
   }
 
   /** `make plan`, and then the lab must be as it was. */
@@ -140,7 +153,7 @@ export class Rehearsal {
       INHERITED.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])),
     );
     // stdout of a script is its result; here it is part of the talk.
-    const { exitCode } = await $({
+    this.#making = $({
       env,
       quote,
       prefix: 'exec ',
@@ -148,6 +161,8 @@ export class Rehearsal {
       nothrow: true,
       stdio: ['ignore', 2, 'inherit'],
     })`${argv}`;
+    const { exitCode } = await this.#making;
+    this.#making = undefined;
     if (exitCode !== 0)
       throw new HomelabError(`make ${target} ended with exit code ${exitCode}`, {
         cause: 'what it said stands above',

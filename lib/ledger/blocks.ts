@@ -15,6 +15,7 @@ import type { Problem, Role } from './ledger.ts';
 /** Addresses that belong together: the range of a role, MetalLB's pool, what the router hands out. */
 export type Block = { name: string; kind: 'range' | 'pool' | 'dhcp'; range: Range };
 
+/** The key of homelab.yaml from whose range a role gets its addresses. */
 export function rangeName(role: Role): string {
   return `network.ranges.${role}`;
 }

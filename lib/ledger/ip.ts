@@ -20,6 +20,7 @@ export function parseIp(text: string): Ip | undefined {
   }
 }
 
+/** The canonical text: no leading zeros, IPv6 shortened. */
 export function formatIp({ family, value }: Ip): string {
   return family === 4 ? Address4.fromBigInt(value).correctForm() : Address6.fromBigInt(value).correctForm();
 }
@@ -59,6 +60,7 @@ export function formatRange({ first, last }: Range): string {
   return `${formatIp(first)}-${formatIp(last)}`;
 }
 
+/** Addresses of another family are in no range. */
 export function contains(range: Range, ip: Ip): boolean {
   return ip.family === range.first.family && ip.value >= range.first.value && ip.value <= range.last.value;
 }
@@ -67,6 +69,7 @@ export function overlap(a: Range, b: Range): boolean {
   return a.first.family === b.first.family && a.first.value <= b.last.value && b.first.value <= a.last.value;
 }
 
+/** How many addresses a range has. */
 export function sizeOf({ first, last }: Range): bigint {
   return last.value - first.value + 1n;
 }

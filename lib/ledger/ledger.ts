@@ -48,19 +48,10 @@ export function openLedger(config: Config, leases: readonly Lease[]): Ledger {
   return { subnet: subnet ?? NOWHERE, holders, blocks, leases, problems };
 }
 
-/** The lowest free address of the role's range, or a problem when none is left. A lease that exists is returned as it is. */
-export function allocate(
-  ledger: Ledger,
-  name: string,
-  role: Role,
-  since: string,
-): { ledger: Ledger; lease: Lease } | Problem {
-  const results = allocateAll(ledger, [{ name, role }], since);
-  const lease = results.ledger.leases.find((l) => l.name === name);
-  return lease ? { ledger: results.ledger, lease } : results.problems[0]!;
-}
-
-/** Leases for all of `wanted` that have none yet, in their order; what has one keeps it. */
+/**
+ * Leases for all of `wanted` that have none yet, in their order: the lowest free address of the role's range. What has
+ * one keeps it; where none is left there is a problem.
+ */
 export function allocateAll(
   ledger: Ledger,
   wanted: readonly { name: string; role: Role }[],
@@ -91,15 +82,6 @@ export function allocateAll(
     given.push(lease);
   }
   return { ledger: { ...ledger, holders, leases: [...ledger.leases, ...given] }, given, problems };
-}
-
-/** The ledger without the lease of `name`; the same ledger when there is none. */
-export function release(ledger: Ledger, name: string): Ledger {
-  const leases = ledger.leases.filter((lease) => lease.name !== name);
-  if (leases.length === ledger.leases.length) return ledger;
-  const holders = new Map(ledger.holders);
-  for (const [address, holder] of holders) if (holder.kind === 'lease' && holder.name === name) holders.delete(address);
-  return { ...ledger, holders, leases };
 }
 
 /** Stands for a subnet that could not be read; such a ledger has problems, and gives nothing. */

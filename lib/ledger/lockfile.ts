@@ -69,10 +69,17 @@ export function renderLockFile(lock: LockFile): string {
 
 /** A lease a line: a change of one is one line in a diff. */
 function leaseLine({ name, address, role, since }: Lease): string {
-  const plain = /^(?!(?:null|true|false|yes|no|on|off|y|n)$)[a-z][a-z0-9-]*$/.test(name);
+  const plain = /^(?!(?:null|true|false|yes|no|on|off|y|n)$)[a-z][a-z0-9-]*$/;
   // An IPv6 address may end with a colon, which would make it a key.
-  const text = address.includes(':') ? `"${address}"` : address;
-  return `  - { name: ${plain ? name : JSON.stringify(name)}, address: ${text}, role: ${role}, since: ${since} }`;
+  return `  - { name: ${word(name, plain)}, address: ${word(address, IPV4)}, role: ${role}, since: ${word(since, DAY)} }`;
+}
+
+const IPV4 = /^\d+\.\d+\.\d+\.\d+$/;
+const DAY = /^\d{4}-\d\d-\d\d$/;
+
+/** Quoted unless it is of that form: a file that somebody edited is written back whole, whatever is in it. */
+function word(text: string, plain: RegExp): string {
+  return plain.test(text) ? text : JSON.stringify(text);
 }
 
 const LEASE_LINE =

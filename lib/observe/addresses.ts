@@ -1,10 +1,11 @@
 import type { Lab } from '../lab-context.ts';
-import type { PveReader } from '../ports/types.ts';
+import type { Answer, PveReader, SshReader } from '../ports/types.ts';
 import { readAgent } from './guests.ts';
+import { readPatiently } from './k3s.ts';
 import type { VmSeen } from './vms.ts';
 
-/** An address that we are about to give, and that a VM has already. */
-export type TakenAddress = { lease: string; address: string; vm: string; node: string };
+/** An address that we are about to give, and who has it already: "VM web (133) on pve-01". */
+export type TakenAddress = { lease: string; address: string; by: string };
 
 /**
  * Asks reality before an address is used for the first time: what the VMs of the cluster are configured with,
@@ -32,10 +33,54 @@ export async function readTaken(
       ];
       return newLeases
         .filter(({ address }) => addresses.includes(address))
-        .map(({ name, address }) => ({ lease: name, address, vm: `${vm.name} (${vm.vmid})`, node: vm.node }));
+        .map(({ name, address }) => ({ lease: name, address, by: `VM ${vm.name} (${vm.vmid}) on ${vm.node}` }));
     }),
   );
   return found.flat();
+}
+
+/**
+ * Asks the network too, from a Proxmox node, for what is no VM: a machine that answers ARP has the address, whether
+ * it answers pings or not. An address whose VM is there is not asked for: that one would answer.
+ * @returns `unasked` says why nothing could be asked
+ */
+export async function probeNetwork(
+  { config, newLeases }: Pick<Lab, 'config' | 'newLeases'>,
+  ssh: SshReader,
+  vms: readonly VmSeen[],
+): Promise<{ taken: TakenAddress[]; unasked?: string }> {
+  const leases = newLeases.filter(({ name }) => !vms.some((vm) => vm.name === name));
+  if (leases.length === 0) return { taken: [] };
+  const silent: string[] = [];
+  for (const { name: node } of config.proxmox.nodes) {
+    const answers = await Promise.all(leases.map(({ address }) => neighbour(ssh, node, address)));
+    const [deaf] = answers.flatMap((answer) => (answer.ok ? [] : [answer.reason]));
+    if (deaf !== undefined) {
+      silent.push(`${node}: ${deaf}`);
+      continue;
+    }
+    const taken = leases.flatMap(({ name, address }, i) => {
+      const answer = answers[i];
+      if (!answer?.ok || !answer.value) return [];
+      return [{ lease: name, address, by: `the machine with the MAC address ${answer.value}, as ${node} sees it` }];
+    });
+    return { taken };
+  }
+  return { taken: [], unasked: silent.join('; ') };
+}
+
+/** The MAC address that answers for an address of this network, as a host sees it; undefined when none does. */
+async function neighbour(ssh: SshReader, host: string, address: string): Promise<Answer<string | undefined>> {
+  // What comes of the ping does not matter: it makes the kernel ask by ARP.
+  const ping = await readPatiently(ssh, host, ['ping', '-c', '1', '-W', '1', address], { deadline: 15 });
+  if (!ping.ok) return ping;
+  const table = await readPatiently(ssh, host, ['ip', 'neighbour', 'show', address], { deadline: 15 });
+  if (!table.ok) return table;
+  const line = table.value.stdout.split('\n').find((one) => one.startsWith(`${address} `));
+  return {
+    ok: true,
+    value: line && !/ (FAILED|INCOMPLETE)\b/.test(line) ? / lladdr (\S+)/.exec(line)?.[1] : undefined,
+  };
 }
 
 /** Addresses in `ipconfigN` of a VM or `netN` of a container: "ip=10.20.11.80/24,gw=…". */

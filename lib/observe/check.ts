@@ -6,6 +6,7 @@ import type { Placed } from '../plan/convention-problem.ts';
 import type { Granted } from '../plan/privileges.ts';
 import type { Exec, Readers } from '../ports/types.ts';
 import { readApplications } from './new-ingress.ts';
+import { NEEDED, readTool } from './tools.ts';
 
 /** What has to be there before anything can start: programs, the SSH key, Proxmox's nodes, the token's privileges. */
 export async function observePreflight(lab: Lab, readers: Readers, { settings }: RunContext): Promise<Preflight> {
@@ -39,21 +40,19 @@ async function silence(address: string, { config }: Lab, { net }: Readers): Prom
 
 /** @param ownHcl whether HOMELAB_PACKER_DIR names other HCL than ours, which then says what Packer it needs */
 async function readTools(exec: Exec, ownHcl: boolean): Promise<Preflight['tools']> {
-  const version = async (argv: string[], pattern: RegExp): Promise<string | undefined> => {
-    const { code, stdout } = await exec.run(argv, { deadline: 30 });
-    return code === 0 ? pattern.exec(stdout)?.[1] : undefined;
-  };
-  const [terraform, packer] = await Promise.all([
-    version(['terraform', 'version', '-json'], /"terraform_version": *"([^"]+)"/),
-    version(['packer', 'version'], /v(\d+\.\d+\.\d+)/),
-  ]);
+  const [terraform, packer] = await Promise.all([readTool('terraform', exec), readTool('packer', exec)]);
   return [
     { name: 'node', version: process.versions.node, needed: [20, 18, 1], how: 'install Node 20 or newer' },
-    { name: 'terraform', version: terraform, needed: [1, 9], how: 'https://developer.hashicorp.com/terraform/install' },
+    {
+      name: 'terraform',
+      version: terraform.version,
+      needed: NEEDED.terraform,
+      how: 'https://developer.hashicorp.com/terraform/install',
+    },
     {
       name: 'packer',
-      version: packer,
-      needed: ownHcl ? [1, 6] : [1, 10],
+      version: packer.version,
+      needed: ownHcl ? NEEDED.packerWithOwnHcl : NEEDED.packer,
       how: 'https://developer.hashicorp.com/packer/install',
     },
   ];

@@ -14,6 +14,7 @@ export type GuestSeen = {
   rootBytes?: number;
 };
 
+/** Asks a VM's agent, and, where it answers by SSH, the system in it. What does not answer has a reason. */
 export async function readGuest({ pve, ssh }: Pick<Readers, 'pve' | 'ssh'>, vm: VmSeen): Promise<GuestSeen> {
   if (!vm.running) {
     const reason = 'the VM is not running';

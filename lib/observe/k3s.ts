@@ -19,7 +19,7 @@ export async function observeK3s(lab: Lab, readers: Readers): Promise<SeenK3s> {
   const [hosts, cluster, token, scriptHash, kubeconfig] = await Promise.all([
     Promise.all(names.map(async (name) => [name, await observeHost(name, ssh, clock)] as const)),
     observeCluster(kube),
-    files.text(join(lab.paths.state, 'secrets', TOKEN)),
+    files.text(join(lab.paths.secrets, TOKEN)),
     files.sha256(scriptFile(lab)),
     observeKubeconfig(kubeconfigFile(lab), files),
   ]);

@@ -8,7 +8,7 @@ import type { Placement } from '../plan/template-placement.ts';
 import type { VmChange } from '../plan/terraform-json.ts';
 import type { Answer, PveReader, Readers } from '../ports/types.ts';
 import { renderTfvars } from '../render/tfvars.ts';
-import { readTaken, type TakenAddress } from './addresses.ts';
+import { probeNetwork, readTaken, type TakenAddress } from './addresses.ts';
 import { apiAddress } from './api.ts';
 import { type GuestSeen, readGuest } from './guests.ts';
 import { endOfLeftover } from './leftovers.ts';
@@ -36,10 +36,13 @@ export type ProvisionSeen = {
   /** VMs whose agent does not answer: Terraform was asked without looking at them. */
   silentAgents: string[];
   guests: Record<string, GuestSeen>;
-  /** New leases whose address some other VM has. */
+  /** New leases whose address somebody else has. */
   taken: TakenAddress[];
+  /** Why the network could not be asked whether new leases are free. */
+  unasked?: string;
 };
 
+/** VMs, nodes and storages of Proxmox, the guests in the VMs, and what Terraform would do. */
 export async function observeProvision(
   lab: Lab,
   readers: Readers,
@@ -70,6 +73,7 @@ export async function observeProvision(
   ]);
   const guests = vms.ok ? await readGuests(lab, readers, vms.value) : {};
   const taken = vms.ok ? await readTaken(lab, pve, vms.value) : [];
+  const network = vms.ok ? await probeNetwork(lab, readers.ssh, vms.value) : { taken: [] };
   const variables =
     sources.publicKey &&
     renderTfvars(config, {
@@ -91,7 +95,7 @@ export async function observeProvision(
         })
       : undefined;
   return {
-    ...{ ...seen, variables, silentAgents, guests, taken },
+    ...{ ...seen, variables, silentAgents, guests, taken: [...taken, ...network.taken], unasked: network.unasked },
     terraform: asked === 'init' ? { ...terraform, initialised: false } : terraform,
     changes: asked === 'init' ? undefined : asked,
   };

@@ -7,6 +7,7 @@ import { NothingListens } from '../ports/endpoints.ts';
 import type { Answer, FilesReader, Readers } from '../ports/types.ts';
 import { apiAddress } from './api.ts';
 import { endOfLeftover } from './leftovers.ts';
+import { readTool, type ToolSeen } from './tools.ts';
 import { readStorages, type StorageSeen, settledVms, type VmSeen } from './vms.ts';
 
 /** What the template is made from, as it is on this machine. */
@@ -30,7 +31,7 @@ export type TemplateSeen = {
   storages: Record<string, Answer<StorageSeen[]>>;
   /** Whether the ISO lies on its storage, or why that is not known. */
   iso: Answer<boolean>;
-  packer: { version?: string; problem?: string };
+  packer: ToolSeen;
   /** Generated files as they are, by path. */
   generated: Record<string, string | undefined>;
   /** Where a rehearsal reaches the VM that is being built. */
@@ -39,6 +40,7 @@ export type TemplateSeen = {
   withPassword: boolean;
 };
 
+/** Packer and its sources on this machine; the ISO, the storages and the templates on Proxmox. */
 export async function observeTemplate(
   lab: Lab,
   readers: Readers,
@@ -56,7 +58,7 @@ export async function observeTemplate(
       config.proxmox.nodes.map(({ name }) => name),
     ),
     readIso(lab, readers),
-    packerVersion(readers),
+    readTool('packer', readers.exec),
     readGenerated(lab, readers.files),
     apiAddress(lab, readers, context, config.template.build_node),
   ]);
@@ -107,16 +109,6 @@ async function readIso({ config }: Lab, { pve }: Readers): Promise<Answer<boolea
 /** The file name of an ISO on its storage. */
 export function isoName(url: string): string {
   return decodeURIComponent(new URL(url).pathname.split('/').at(-1) ?? '');
-}
-
-async function packerVersion({ exec }: Readers): Promise<TemplateSeen['packer']> {
-  if (!exec.which('packer')) return { problem: 'packer is not installed' };
-  const { code, stdout, stderr } = await exec.run(['packer', 'version'], {
-    deadline: 60,
-    env: { CHECKPOINT_DISABLE: '1' },
-  });
-  const version = /v?(\d+\.\d+\.\d+)/.exec(stdout)?.[1];
-  return code === 0 && version ? { version } : { problem: (stderr || stdout).trim() || 'packer version said nothing' };
 }
 
 async function readGenerated(lab: Lab, files: FilesReader): Promise<Record<string, string | undefined>> {

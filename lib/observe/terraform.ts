@@ -1,10 +1,12 @@
 import { join } from 'node:path';
 import type { Lab } from '../lab-context.ts';
+import { caFile } from '../lookup.ts';
 import type { RunContext } from '../main.ts';
 import { TOOLKIT } from '../paths.ts';
 import { addressIn, parsePlan, parseState, type StateVm, type VmChange } from '../plan/terraform-json.ts';
 import type { Answer, Readers } from '../ports/types.ts';
 import { atLeast } from '../version.ts';
+import { NEEDED, readTool, type ToolSeen } from './tools.ts';
 
 /** Terraform, its working folder .state/<lab>/terraform/, and its state. */
 export type TerraformSeen = {
@@ -29,6 +31,7 @@ export function terraformFolder({ paths }: Pick<Lab, 'paths'>): string {
   return join(paths.state, 'terraform');
 }
 
+/** Which Terraform there is, and its working folder as the last run left it. */
 export async function readTerraform(lab: Lab, { exec, files }: Readers): Promise<TerraformSeen> {
   const folder = terraformFolder(lab);
   const ours = join(TOOLKIT, 'terraform');
@@ -108,22 +111,17 @@ export async function askTerraform(
 }
 
 /** What every call of Terraform gets, beside the token. */
-export function terraformEnvironment({ config, paths }: Lab): Record<string, string> {
+export function terraformEnvironment(lab: Lab): Record<string, string> {
+  const ca = caFile(lab);
   return {
     TF_IN_AUTOMATION: '1',
     CHECKPOINT_DISABLE: '1',
-    ...(config.proxmox.ca_file && { SSL_CERT_FILE: join(paths.root, config.proxmox.ca_file) }),
+    ...(ca && { SSL_CERT_FILE: ca }),
   };
 }
 
-async function terraformVersion(exec: Readers['exec']): Promise<Pick<TerraformSeen, 'version' | 'problem'>> {
-  if (!exec.which('terraform')) return { problem: 'terraform is not installed' };
-  const { code, stdout, stderr } = await exec.run(['terraform', 'version', '-json'], {
-    deadline: 60,
-    env: { CHECKPOINT_DISABLE: '1' },
-  });
-  if (code !== 0) return { problem: (stderr || stdout).trim() };
-  const { terraform_version: version } = JSON.parse(stdout) as { terraform_version: string };
-  if (!atLeast(version, [1, 9])) return { problem: `terraform ${version} is older than 1.9` };
-  return { version };
+async function terraformVersion(exec: Readers['exec']): Promise<ToolSeen> {
+  const seen = await readTool('terraform', exec);
+  if (!seen.version || atLeast(seen.version, NEEDED.terraform)) return seen;
+  return { problem: `terraform ${seen.version} is older than ${NEEDED.terraform.join('.')}` };
 }

@@ -31,7 +31,7 @@ type VmConfig = { name?: string; description?: string; lock?: string; template?:
  * Every VM and container of the cluster; the notes and locks of those that `about` selects.
  * Names come from a VM's configuration where it is read: the cluster's list lags behind.
  */
-export async function readVms(
+async function readVms(
   pve: PveReader,
   about: (vm: { vmid: number; name: string }) => boolean,
 ): Promise<Answer<VmSeen[]>> {

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
-import { join } from 'node:path';
 import { z } from 'zod';
-import type { Operation } from '../apply.ts';
+import { keepSecret, type Operation } from '../apply.ts';
 import { HomelabError } from '../errors.ts';
 import type { Lab } from '../lab-context.ts';
 import { servers } from '../lookup.ts';
@@ -17,12 +16,11 @@ const kubeconfigArgs = z.object({ server: z.string(), address: z.string() });
 export function k3sOperations(lab: Lab): Record<string, Operation> {
   return {
     'node-ready': nodeReady(servers(lab.config).length),
-    'adopt-token': async ({ server }, { ports, secrets, stateFolder }) => {
-      const config = await rootFile(String(server), CONFIG_FILE, ports);
+    'adopt-token': async ({ server }, context) => {
+      const config = await rootFile(String(server), CONFIG_FILE, context.ports);
       const token = /^token: *"?([^"\n]+?)"? *$/m.exec(config)?.[1];
       if (!token) throw new HomelabError(`${CONFIG_FILE} on ${server} has no token`);
-      await ports.files.write(join(stateFolder, 'secrets', TOKEN), token, 0o600);
-      secrets.add(TOKEN, token);
+      await keepSecret(TOKEN, token, context);
       return undefined;
     },
     'fetch-kubeconfig': async (args, { ports }) => {

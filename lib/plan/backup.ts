@@ -5,7 +5,7 @@ import { type Note, noSteps, type Plan, type Step } from '../step.ts';
 import { expendable, type RetainedSet } from './retention.ts';
 
 /** Deletions of one run and server at the most: a wrong policy must not empty a target in one night. */
-export const MOST_DELETIONS = 10;
+const MOST_DELETIONS = 10;
 
 const HOUR = 3_600_000;
 const MARK = 'target/mark';

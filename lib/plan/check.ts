@@ -75,8 +75,11 @@ function tokenFindings(config: Config, token: Preflight['token']): Finding[] {
   }));
 }
 
-/** What the scripts of the chain would do. */
-export function driftFindings(looks: readonly Look[]): Finding[] {
+/**
+ * What the scripts of the chain would do.
+ * @param warned what homelab.yaml is warned about already: a script's warning that stands there is not said twice
+ */
+export function driftFindings(looks: readonly Look[], warned: readonly string[] = []): Finding[] {
   return looks.flatMap((look): Finding[] => {
     const area = look.script;
     if ('error' in look) return [{ area, level: 'broken', text: look.error, fix: look.fix }];
@@ -88,7 +91,9 @@ export function driftFindings(looks: readonly Look[]): Finding[] {
         text: `${step.host ? `${step.host}: ` : ''}${step.title} (${step.why})`,
       }),
     );
-    const said = notes.flatMap((note) => noteFinding(area, note));
+    const said = notes
+      .filter(({ level, text }) => level !== 'warning' || !warned.some((warning) => warning.includes(text)))
+      .flatMap((note) => noteFinding(area, note));
     return steps.length + said.length === 0
       ? [{ area, level: 'ok', text: 'as homelab.yaml says' }]
       : [...said, ...drift];
@@ -100,6 +105,7 @@ function noteFinding(area: string, { level, text, fix }: Note): Finding[] {
   return [{ area, level: level === 'blocker' ? 'broken' : 'warning', text, fix }];
 }
 
+/** What the linter of applications/ found. */
 export function conventionFindings(problems: readonly ConventionProblem[]): Finding[] {
   if (problems.length === 0) return [{ area: 'conventions', level: 'ok', text: 'applications/ follows them' }];
   return problems.map(({ place, object, message, fix, level }) => ({
@@ -116,6 +122,7 @@ export function checkExit(findings: readonly Finding[]): number {
   return findings.some(({ level }) => level === 'drift') ? 3 : 0;
 }
 
+/** Findings as a person reads them, a line each, and the counts. */
 export function findingsText(findings: readonly Finding[]): string {
   const mark = { ok: '✓', warning: '!', drift: '~', broken: '✗' };
   const width = Math.max(...findings.map(({ area }) => area.length));

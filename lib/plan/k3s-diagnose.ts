@@ -1,3 +1,6 @@
+import { quorum } from '../config/quorum.ts';
+import { CONFIG_FILE, TOKEN } from '../render/k3s-config.ts';
+
 /** What is known of a node that does not come up. */
 export type Trouble = {
   node: string;
@@ -48,7 +51,7 @@ const SIGNS: { sign: RegExp; says: (trouble: Trouble) => Diagnosis }[] = [
     sign: /token CA hash does not match|encrypted with different token|invalid token|failed to (normalize|validate) .*token|(401 )?Unauthorized|not authorized/i,
     says: ({ node }) => ({
       cause: `${node} has another token than the cluster that it wants to join`,
-      fix: 'compare token: in /etc/rancher/k3s/config.yaml here and on a server that runs; .state/<lab>/secrets/k3s-token is what we use',
+      fix: `compare token: in ${CONFIG_FILE} here and on a server that runs; .state/<lab>/secrets/${TOKEN} is what we use`,
     }),
   },
   {
@@ -114,7 +117,7 @@ const SIGNS: { sign: RegExp; says: (trouble: Trouble) => Diagnosis }[] = [
   {
     sign: /no leader|lost (the )?leader|etcdserver: request timed out|unhealthy cluster|context deadline exceeded.*:2379/i,
     says: ({ servers }) => ({
-      cause: `etcd has no majority: of ${servers} servers ${Math.floor(servers / 2) + 1} must answer`,
+      cause: `etcd has no majority: of ${servers} servers ${quorum(servers).needed} must answer`,
       fix: 'start the servers that are down; if they are gone for good, `k3s server --cluster-reset` on the one that is left',
     }),
   },

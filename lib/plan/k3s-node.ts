@@ -7,7 +7,7 @@ import { factsOf, joinOf, parseConfig } from './k3s-join.ts';
 import { labelSteps } from './k3s-labels.ts';
 import type { SeenK3s, SeenNode } from './k3s-seen.ts';
 
-export const SCRIPT_ON_HOST = '/var/lib/homelab/k3s-install.sh';
+const SCRIPT_ON_HOST = '/var/lib/homelab/k3s-install.sh';
 const STAMP = '/var/lib/homelab/k3s-config.sha256';
 /** Seconds until a node has to be up: images are pulled, and a join waits for etcd. */
 const READY = 600;

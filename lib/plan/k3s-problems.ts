@@ -1,6 +1,7 @@
+import { quorumNote } from '../config/quorum.ts';
 import type { K3sNode } from '../config/schema.ts';
 import type { Lab } from '../lab-context.ts';
-import { quorumNote } from '../render/quorum.ts';
+import { TOKEN } from '../render/k3s-config.ts';
 import type { Note } from '../step.ts';
 import { factsOf } from './k3s-join.ts';
 import type { SeenK3s } from './k3s-seen.ts';
@@ -71,7 +72,7 @@ function nodeNotes(lab: Lab, seen: SeenK3s, node: K3sNode): (Note | undefined)[]
 }
 
 function tokenNotes(lab: Lab, seen: SeenK3s): Note[] {
-  const file = `${lab.paths.state}/secrets/k3s-token`;
+  const file = `${lab.paths.secrets}/${TOKEN}`;
   const members = lab.config.k3s.nodes.filter((n) => n.role === 'server' && factsOf(seen, n.name).etcdData);
   if (!seen.tokenHash) {
     if (members.length === 0 || adoptable(lab, seen)) return [];

@@ -8,6 +8,7 @@ import { factsOf } from './k3s-join.ts';
 import { type NodeWork, nodeSteps, workOn } from './k3s-node.ts';
 import { adoptable, k3sNotes } from './k3s-problems.ts';
 import type { SeenK3s } from './k3s-seen.ts';
+import { shownPath } from './shown-path.ts';
 
 /**
  * Servers one after another (etcd takes one learner at a time, and a member that restarts must be back before
@@ -40,10 +41,12 @@ export function scriptUrl(version: string): string {
   return `https://raw.githubusercontent.com/k3s-io/k3s/${version.replaceAll('+', '%2B')}/install.sh`;
 }
 
+/** Where the install script of the wanted version is kept on this machine. */
 export function scriptFile(lab: Lab): string {
   return `${lab.paths.state}/downloads/k3s-install-${lab.config.k3s.version}.sh`;
 }
 
+/** The owner's kubeconfig. */
 export function kubeconfigFile(lab: Lab): string {
   return `${lab.paths.state}/kubeconfig`;
 }

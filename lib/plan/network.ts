@@ -37,6 +37,7 @@ export function planDoc(lab: Lab, seen: NetworkSeen): Plan {
   return { steps: writeDoc(lab, lab.lock, seen), notes: contradictions(lab, 'blocker') };
 }
 
+/** Nothing to do; contradictions are told. */
 export function planList(lab: Lab): Plan {
   return { steps: [], notes: contradictions(lab, 'warning') };
 }

@@ -9,7 +9,9 @@ import type { LinuxNasSeen, NfsSeen } from './nfs-seen.ts';
 export function allowedOf(lab: Lab, nas: Nas): Allowed[] {
   return nas.exports.map((each) => ({
     export: each,
-    addresses: clientsOf(lab.config, each.clients).map((name) => addressOf(lab, name)),
+    addresses: clientsOf(lab.config, each.clients)
+      .map((name) => addressOf(lab, name))
+      .sort((a, b) => a.localeCompare(b, 'en', { numeric: true })),
   }));
 }
 

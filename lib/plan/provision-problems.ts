@@ -17,6 +17,7 @@ export type VmState =
   | { is: 'lost'; vm: VmSeen }
   | { is: 'stranger' | 'elsewhere' | 'locked'; vm: VmSeen };
 
+/** Whether a node's VM is there and ours, is missing, or is somebody else's. @param managed VMIDs in Terraform's state */
 export function vmStateOf(lab: string, node: K3sNode, vms: readonly VmSeen[], managed: ReadonlySet<number>): VmState {
   const vm = vms.find(({ vmid }) => vmid === node.vmid);
   if (!vm) return { is: 'absent' };

@@ -81,11 +81,17 @@ function leaseSteps({ newLeases }: Lab): Step[] {
 }
 
 function remarks({ config }: Lab, seen: ProvisionSeen): Note[] {
-  const notes: Note[] = seen.taken.map(({ lease, address, vm, node }) => ({
+  const notes: Note[] = seen.taken.map(({ lease, address, by }) => ({
     level: 'blocker',
-    text: `${address} would be the address of ${lease}, and is used by VM ${vm} on ${node}`,
-    fix: `name it in network.hosts of homelab.yaml, or give that VM another address`,
+    text: `${address} would be the address of ${lease}, and is used by ${by}`,
+    fix: 'name it in network.hosts of homelab.yaml, or give that machine another address',
   }));
+  if (seen.unasked)
+    notes.push({
+      level: 'warning',
+      text: `whether the new addresses are free was not asked of the network: no Proxmox node answers by SSH (${seen.unasked})`,
+      fix: 'see that ssh.key is authorised there, and that its host key is known',
+    });
   if (seen.silentAgents.length > 0)
     notes.push({
       level: 'warning',

@@ -1,4 +1,5 @@
 import type { Lab } from '../lab-context.ts';
+import { caFile } from '../lookup.ts';
 import type { TemplateSeen, TemplateSources } from '../observe/template.ts';
 import { renderAutoinstall } from '../render/autoinstall.ts';
 import { renderPkrvars } from '../render/pkrvars.ts';
@@ -71,6 +72,7 @@ export function buildSteps(
   write('packer/variables', paths.variables, variables);
 
   const files = ['packer/user-data', 'packer/variables'];
+  const ca = caFile(lab);
   const env: Record<string, Value> = {
     CHECKPOINT_DISABLE: '1',
     PACKER_CACHE_DIR: `${paths.folder}/cache`,
@@ -79,7 +81,7 @@ export function buildSteps(
       PKR_VAR_username: proxmox.token_id.split('!')[0] ?? '',
       PKR_VAR_password: { secret: 'PROXMOX_PASSWORD' },
     }),
-    ...(proxmox.ca_file && { SSL_CERT_FILE: `${lab.paths.root}/${proxmox.ca_file}` }),
+    ...(ca && { SSL_CERT_FILE: ca }),
   };
   const packer = (verb: string, argv: string[], after: string[], minutes: number): Step => ({
     id: `packer/${verb}`,

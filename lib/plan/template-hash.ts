@@ -25,6 +25,7 @@ export function templateInputs(
   };
 }
 
+/** The stamp that a template made of these inputs gets. */
 export function stampOf(inputs: TemplateInputs): TemplateStamp {
   const parts = Object.fromEntries(Object.entries(inputs).map(([name, text]) => [name, sha256(text).slice(0, 8)]));
   return { hash: sha256(JSON.stringify(Object.entries(inputs))), parts };

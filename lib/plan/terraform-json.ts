@@ -9,7 +9,7 @@ export type VmChange = {
 /** A VM in Terraform's state. */
 export type StateVm = { name: string; vmid: number; node: string; tainted: boolean };
 
-export const RESOURCE = 'proxmox_virtual_environment_vm';
+const RESOURCE = 'proxmox_virtual_environment_vm';
 const TYPE_AND_NAME = `${RESOURCE}.node`;
 
 /** The address of a VM in terraform/main.tf. */

@@ -19,6 +19,7 @@ export interface Endpoints {
   readonly rehearsal: boolean;
 }
 
+/** A rehearsal was asked for an address that is not its own. */
 export class DialRefused extends HomelabError {
   constructor(address: string) {
     super(`refused to connect to ${address}: the rehearsal does not hold it`, {

@@ -15,6 +15,7 @@ const KEPT = [
 /** Programs under way, so that an interrupted run ends what it started. */
 const running = new Set<number>();
 
+/** Programs of this machine. @param environment of which they get what KEPT names, and nothing else */
 export function realExec(environment: NodeJS.ProcessEnv = process.env): Exec {
   return {
     run: (argv, options = {}) => run(argv, options, environment),
@@ -60,8 +61,27 @@ async function run(argv: readonly string[], options: RunOptions, environment: No
   return { code: exitCode ?? (signal ? 128 + 9 : 1), stdout, stderr };
 }
 
-export function endPrograms(signal: NodeJS.Signals): void {
-  for (const pid of running) endGroup(pid, signal);
+/** Asks all programs under way to end, and ends those that have not after `seconds`. */
+export async function endPrograms(seconds: number): Promise<void> {
+  const signalled = new Set<number>();
+  const end = Date.now() + seconds * 1000;
+  while (running.size > 0 && Date.now() < end) {
+    for (const pid of running) {
+      if (!signalled.has(pid)) endGroup(pid, 'SIGTERM');
+      signalled.add(pid);
+    }
+    await new Promise((done) => setTimeout(done, 50));
+  }
+  killPrograms();
+}
+
+/** Ends all programs under way, without asking. */
+export function killPrograms(): void {
+  for (const pid of running) endGroup(pid, 'SIGKILL');
+}
+
+export function programsRun(): boolean {
+  return running.size > 0;
 }
 
 function endGroup(pid: number | undefined, signal: NodeJS.Signals): void {
@@ -76,6 +96,7 @@ async function forEachLine(child: AsyncIterable<string>, onLine: (line: string) 
   for await (const line of child) onLine(line);
 }
 
+/** The end of an output, for errors. */
 export function lastLines(text: string, count = 15): string {
   return text.trimEnd().split('\n').slice(-count).join('\n');
 }

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { realExec } from './exec.ts';
 import type { Exec, Files, Mount } from './types.ts';
 
+/** Files of this machine. @param exec finds mounts */
 export function realFiles(exec: Exec = realExec()): Files {
   return {
     text: (path) => orUndefined(readFile(path, 'utf8')),
@@ -41,6 +42,8 @@ export async function writeAtomically(path: string, content: string | Uint8Array
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });
+    // A full disk's own words name no file.
+    if (error instanceof Error && !error.message.includes(folder)) error.message = `${path}: ${error.message}`;
     throw error;
   }
   const handle = await open(folder, 'r');
@@ -51,6 +54,7 @@ export async function writeAtomically(path: string, content: string | Uint8Array
   }
 }
 
+/** SHA-256 in hex, of a file of any size. @throws ENOENT and the like */
 export async function hashFile(path: string): Promise<string> {
   const hash = createHash('sha256');
   for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);

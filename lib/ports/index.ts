@@ -1,5 +1,7 @@
+import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { Settings } from '../config/env.ts';
+import { UsageError } from '../errors.ts';
 import type { Lab } from '../lab-context.ts';
 import type { Secrets } from '../secret.ts';
 import { type Endpoints, endpointsFromFile, realEndpoints } from './endpoints.ts';
@@ -16,9 +18,12 @@ export type PortContext = { lab: Lab; secrets: Secrets; settings: Settings; endp
 
 /** The world, for one run. Each port connects when it is first used. */
 export function buildPorts(lab: Lab, secrets: Secrets, settings: Settings): Ports & { endpoints: Endpoints } {
-  const endpoints = settings.HOMELAB_ENDPOINTS
-    ? endpointsFromFile(resolve(lab.paths.root, settings.HOMELAB_ENDPOINTS))
-    : realEndpoints;
+  const table = settings.HOMELAB_ENDPOINTS && resolve(lab.paths.root, settings.HOMELAB_ENDPOINTS);
+  if (table && !existsSync(table))
+    throw new UsageError(`HOMELAB_ENDPOINTS names ${table}, which is not there`, {
+      fix: 'only the .env of a rehearsal, which runs, has this line: take it out of that of a real lab',
+    });
+  const endpoints = table ? endpointsFromFile(table) : realEndpoints;
   const context: PortContext = { lab, secrets, settings, endpoints };
   const exec = realExec(endpoints.rehearsal ? rehearsalEnvironment(lab, settings) : process.env);
   const ssh = connectSsh(context);

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
 import type { Agent } from 'undici';
 import type { ProxmoxNode } from '../config/schema.ts';
 import { type Poll, until } from '../deadline.ts';
 import { HomelabError, messageOf, UsageError } from '../errors.ts';
+import { caFile } from '../lookup.ts';
 import type { Endpoint } from './endpoints.ts';
 import type { PortContext } from './index.ts';
 import { connect, type PveAnswer, type PveRequest, type PveToken, send } from './pve-request.ts';
@@ -20,17 +20,19 @@ const LOG_LINES = 15;
 
 /** The Proxmox API of the lab's cluster, by token, over TLS that is pinned by homelab.yaml. */
 export function connectPve(context: PortContext): Pve {
-  const { config, paths } = context.lab;
-  const { nodes, port, ca_file, token_id } = config.proxmox;
+  const { lab } = context;
+  const { nodes, port, token_id } = lab.config.proxmox;
   const agents = new Map<string, Promise<Agent>>();
 
   const token = (): PveToken => {
     const secret = context.secrets.get('PROXMOX_TOKEN_SECRET')?.reveal();
     if (secret === undefined)
-      throw new UsageError('PROXMOX_TOKEN_SECRET is missing', { fix: `add the secret of ${token_id} to ${paths.env}` });
+      throw new UsageError('PROXMOX_TOKEN_SECRET is missing', {
+        fix: `add the secret of ${token_id} to ${lab.paths.env}`,
+      });
     if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(secret))
       throw new UsageError('PROXMOX_TOKEN_SECRET is not the secret of a Proxmox API token, a lower-case UUID', {
-        fix: `copy it again into ${paths.env}; a lost one is replaced: pveum user token remove and add`,
+        fix: `copy it again into ${lab.paths.env}; a lost one is replaced: pveum user token remove and add`,
       });
     return { id: token_id, secret };
   };
@@ -39,7 +41,8 @@ export function connectPve(context: PortContext): Pve {
     const key = `${node.name} ${reuse}`;
     const known = agents.get(key);
     if (known) return known;
-    const ca = ca_file === undefined ? undefined : readCa(resolve(paths.root, ca_file));
+    const file = caFile(lab);
+    const ca = file === undefined ? undefined : readCa(file);
     const agent = connect(node.fingerprint === undefined ? { ca } : { fingerprint: node.fingerprint }, reuse);
     agents.set(key, agent);
     return agent;

@@ -1,5 +1,5 @@
 /** Bytes that are kept of a command's stdout, and of its stderr: this much of its beginning and of its end. */
-export const KEPT = 4 * 1024 * 1024;
+const KEPT = 4 * 1024 * 1024;
 
 /** Output that does not grow without bound: beginning and end are kept, the middle is left out and counted. */
 export class BoundedOutput {

@@ -69,9 +69,6 @@ export interface Ssh extends SshReader {
 
 // ---- Proxmox
 
-/** An error that Proxmox answered: its status, its text, its per-parameter errors. */
-export type PveFailure = { status: number; message: string; errors?: Record<string, string> };
-
 export interface PveReader {
   /** GET. `ok: false` for an error that Proxmox answered (its text in `reason`) or an API that does not answer (status 0). */
   get<T>(

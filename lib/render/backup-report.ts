@@ -23,7 +23,7 @@ export function listReport(backup: Backup, seen: SeenBackup): Report {
     ...sets.map(
       (set) =>
         `  ${set.name}  ${set.state.padEnd(8)}  ${size(set.bytes).padStart(9)}  ${set.databases.length} databases  ` +
-        `${set.lineage}  ${set.kept.length > 0 ? `kept: ${set.kept.join(', ')}` : 'will be pruned'}` +
+        `of server ${set.lineage}  ${set.kept.length > 0 ? `kept: ${set.kept.join(', ')}` : 'will be pruned'}` +
         `${set.problem ? `  (${set.problem})` : ''}`,
     ),
   ]);
@@ -49,7 +49,7 @@ export function statusReport(backup: Backup, seen: SeenBackup): Report {
     const what = one.newest_proven
       ? `${one.newest_proven} is proven, ${one.age_hours} h old`
       : 'there is no proven set';
-    return `${one.server}: ${verdict}: ${what} (at most ${one.max_age_hours} h); ${one.sets} sets, ${one.not_proven} of them not proven`;
+    return `${one.server}: ${verdict}: ${what} (at most ${one.max_age_hours} h); ${one.sets} ${one.sets === 1 ? 'set' : 'sets'}, ${one.not_proven} of them not proven`;
   });
   return { text: lines.join('\n'), data: servers, exit: servers.some(({ stale }) => stale) ? STALE : undefined };
 }

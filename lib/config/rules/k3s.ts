@@ -1,7 +1,7 @@
 import { contains, overlap, parseIp, parseSubnet, type Subnet } from '../../ledger/ip.ts';
-import { quorumNote } from '../../render/quorum.ts';
 import { atLeast } from '../../version.ts';
 import type { ConfigProblem } from '../load.ts';
+import { quorumNote } from '../quorum.ts';
 import type { Config } from '../schema.ts';
 
 /** Versions that go together, networks that are apart, and what a number of servers survives. */

@@ -28,7 +28,7 @@ export function referenceProblems(config: Config): ConfigProblem[] {
 }
 
 /** Nothing when `name` is one of `known`. */
-export function unknown(what: string, name: string, known: readonly string[], path: Path): ConfigProblem[] {
+function unknown(what: string, name: string, known: readonly string[], path: Path): ConfigProblem[] {
   if (known.includes(name)) return [];
   return [{ path, message: `there is no ${what} "${name}"`, fix: suggestion(name, known) }];
 }

@@ -74,7 +74,7 @@ export async function listen(
 }
 
 /** "ssh-ed25519 AAAA…" of a private key. */
-export function publicKey(privateKey: string): string {
+function publicKey(privateKey: string): string {
   const key = ssh2.utils.parseKey(privateKey);
   if (key instanceof Error) throw key;
   return `${key.type} ${key.getPublicSSH().toString('base64')}`;

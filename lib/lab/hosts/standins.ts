@@ -17,7 +17,7 @@ const TOOL_FOLDERS = ['/usr/bin', '/bin', '/usr/sbin', '/sbin', '/usr/local/bin'
 const SHELLS = ['sh', 'bash', 'dash'];
 
 /** Folders of the host's PATH whose programs exist when the host has the file. */
-export const LOCAL_FOLDERS = ['/usr/local/sbin', '/usr/local/bin'];
+const LOCAL_FOLDERS = ['/usr/local/sbin', '/usr/local/bin'];
 
 /** Programs of a host, as files in its bin/ and run/; kept in step with what the world has. */
 export class StandIns {
@@ -90,7 +90,7 @@ export class StandIns {
   }
 }
 
-export function toolPath(name: string): string | undefined {
+function toolPath(name: string): string | undefined {
   // On macOS GNU's tools, where they are installed, have a "g" in front.
   const candidates = process.platform === 'darwin' ? [`g${name}`, name] : [name];
   for (const candidate of candidates)

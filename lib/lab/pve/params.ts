@@ -46,7 +46,7 @@ export class Params {
   }
 }
 
-export function isTrue(value: string): boolean {
+function isTrue(value: string): boolean {
   return /^(1|on|yes|true)$/i.test(value);
 }
 

@@ -73,7 +73,7 @@ export function vmOf({ cluster, path }: Call): Vm {
 /** Names in the configuration that are no options: they come from the call around them. */
 const NOT_OPTIONS = new Set([...Object.keys(UPDATE), 'vmid', 'node', 'pool', 'storage', 'start', 'unique', 'bwlimit']);
 
-export function optionsOf({ params }: Call): Map<string, string> {
+function optionsOf({ params }: Call): Map<string, string> {
   const options = new Map([...params.values].filter(([name]) => !NOT_OPTIONS.has(name)));
   const cdrom = options.get('cdrom');
   options.delete('cdrom');
@@ -129,7 +129,7 @@ export function applyChanges(call: Call, vm: Vm): void {
 }
 
 /** What GET /config answers: secrets masked, a digest added; `current`: what the running VM has. */
-export function shownConfig(vm: Vm, current = false): VmConfig {
+function shownConfig(vm: Vm, current = false): VmConfig {
   const shown = { ...vm.config };
   if (current && vm.running) {
     for (const name of new Set([...Object.keys(shown), ...Object.keys(vm.running.config)])) {

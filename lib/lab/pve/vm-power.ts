@@ -78,7 +78,7 @@ export async function powerOn(cluster: Cluster, vm: Vm): Promise<void> {
   );
 }
 
-export async function powerOff(cluster: Cluster, vm: Vm): Promise<void> {
+async function powerOff(cluster: Cluster, vm: Vm): Promise<void> {
   const guest = vm.running?.guest;
   vm.running = undefined;
   await cluster.sleep(cluster.latency.task);

@@ -80,7 +80,7 @@ function rangesOf(pool: Thing): Range[] {
   });
 }
 
-export function addressOfService(service: Thing): string {
+function addressOfService(service: Thing): string {
   return textAt(service, 'status.loadBalancer.ingress.0.ip');
 }
 

@@ -6,7 +6,7 @@ import { secureToken } from './token.ts';
 
 const DATA = '/var/lib/rancher/k3s';
 const ETCD = `${DATA}/server/db/etcd/member`;
-export const PASSWORD = '/etc/rancher/node/password';
+const PASSWORD = '/etc/rancher/node/password';
 
 /** The K3s that install.sh put on a host; undefined when there is none. */
 export function installedVersion(host: LabHost): string | undefined {

@@ -70,7 +70,7 @@ function listens({ metadata }: Thing, entryPoint: EntryPoint): boolean {
   return entryPoint === 'websecure' || annotations[`${ANNOTATION}.tls`] !== 'true';
 }
 
-export function hostMatches(pattern: string, host: string): boolean {
+function hostMatches(pattern: string, host: string): boolean {
   if (pattern === '' || pattern === host) return true;
   return pattern.startsWith('*.') && host.split('.').slice(1).join('.') === pattern.slice(2);
 }

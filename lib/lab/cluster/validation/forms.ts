@@ -3,11 +3,11 @@ import { z } from 'zod';
 
 /** Forms that many kinds share, with the API server's words. */
 const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
-export const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 
-export const LABEL_WORDS =
+const LABEL_WORDS =
   "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character";
-export const SUBDOMAIN_WORDS =
+const SUBDOMAIN_WORDS =
   "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character";
 
 export const dnsLabel = z.string().max(63, 'must be no more than 63 characters').regex(LABEL, LABEL_WORDS);

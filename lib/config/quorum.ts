@@ -1,5 +1,5 @@
-import type { Config } from '../config/schema.ts';
 import type { Note } from '../step.ts';
+import type { Config } from './schema.ts';
 
 export type Quorum = { servers: number; needed: number; survives: number };
 
