@@ -1,11 +1,12 @@
 import type { Args, Script } from './main.ts';
 
-type Beats<Seen, A extends Args> = Pick<Script<Seen, A>, 'observe' | 'plan' | 'operations' | 'verify'>;
+type Beats<Seen, A extends Args> = Pick<Script<Seen, A>, 'observe' | 'plan' | 'operations' | 'verify' | 'report'>;
 type Loaders<Seen, A extends Args> = {
   observe: () => Promise<Script<Seen, A>['observe']>;
   plan: () => Promise<Script<Seen, A>['plan']>;
   operations?: () => Promise<NonNullable<Script<Seen, A>['operations']>>;
   verify?: () => Promise<NonNullable<Script<Seen, A>['verify']>>;
+  report?: () => Promise<NonNullable<Script<Seen, A>['report']>>;
 };
 
 /**
@@ -13,7 +14,7 @@ type Loaders<Seen, A extends Args> = {
  * @example ...lazily({ observe: async () => (await import('../lib/observe/k3s.ts')).observeK3s, plan: … })
  */
 export function lazily<Seen, A extends Args>(load: Loaders<Seen, A>): Beats<Seen, A> {
-  let later: Pick<Beats<Seen, A>, 'plan' | 'operations'> | undefined;
+  let later: Pick<Beats<Seen, A>, 'plan' | 'operations' | 'report'> | undefined;
   const loaded = (): NonNullable<typeof later> => {
     if (!later) throw new Error('a plan needs what was observed');
     return later;
@@ -21,12 +22,18 @@ export function lazily<Seen, A extends Args>(load: Loaders<Seen, A>): Beats<Seen
   return {
     observe: async (...args) => {
       // A plan is made of what was observed, so its planner is there before it is called.
-      const [observe, plan, operations] = await Promise.all([load.observe(), load.plan(), load.operations?.()]);
-      later = { plan, operations };
+      const [observe, plan, operations, report] = await Promise.all([
+        load.observe(),
+        load.plan(),
+        load.operations?.(),
+        load.report?.(),
+      ]);
+      later = { plan, operations, report };
       return observe(...args);
     },
     plan: (...args) => loaded().plan(...args),
     operations: load.operations && ((...args) => loaded().operations?.(...args) ?? {}),
+    report: load.report && ((...args) => loaded().report?.(...args)),
     verify: load.verify && (async (...args) => (await load.verify!())(...args)),
   };
 }

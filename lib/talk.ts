@@ -4,6 +4,9 @@ import { HomelabError, messageOf } from './errors.ts';
 import type { Secrets } from './secret.ts';
 import type { Note, Plan, Proof, Step } from './step.ts';
 
+/** Seconds between two lines about what goes on, where there is no terminal. */
+const PLAIN = 30;
+
 /** Everything that is said to a person while a script runs: on stderr, redacted. stdout is for results. */
 export class Talk {
   readonly #secrets: Secrets;
@@ -27,7 +30,7 @@ export class Talk {
     if (this.#verbose) this.say(text);
   }
 
-  /** Shows that `what` goes on while `work` does: a live line on a TTY, and nothing otherwise. */
+  /** Shows that `what` goes on while `work` does. */
   async during<T>(what: string, work: Promise<T>): Promise<T> {
     await this.#show(what);
     try {
@@ -72,12 +75,25 @@ export class Talk {
     this.say(failureText(error));
   }
 
-  /** ora is loaded only where there is a terminal to draw on, and shown only after a second. */
+  /** On a terminal a live line, from the second second on; elsewhere a plain line each half minute. */
   async #show(what: string): Promise<void> {
-    if (!process.stderr.isTTY) return;
     this.#running.set(what, Date.now());
     if (this.#ticker) return;
+    if (process.stderr.isTTY) return this.#draw();
+    this.#ticker = setInterval(() => {
+      if (this.#aside > 0) return;
+      for (const [running, since] of this.#running) {
+        const seconds = Math.round((Date.now() - since) / 1000);
+        if (seconds >= PLAIN) this.say(`… ${running}  ${seconds} s`);
+      }
+    }, PLAIN * 1000);
+    this.#ticker.unref();
+  }
+
+  /** ora is loaded only where there is a terminal to draw on. */
+  async #draw(): Promise<void> {
     const { default: ora } = await import('ora');
+    if (this.#ticker) return;
     this.#ticker = setInterval(() => {
       const [first] = this.#running;
       if (!first || this.#aside > 0) return;

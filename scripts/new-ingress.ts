@@ -1,16 +1,7 @@
 import { join } from 'node:path';
-import type { Script } from '../lib/main.ts';
-import { defineScript } from '../lib/main.ts';
-import { observeNewIngress } from '../lib/observe/new-ingress.ts';
-import {
-  ingressFile,
-  type NewIngressArgs,
-  type NewIngressSeen,
-  planNewIngress,
-  readCall,
-} from '../lib/plan/new-ingress.ts';
-import { ingressYaml } from '../lib/render/ingress.ts';
-import { verifyNewIngress } from '../lib/verify/new-ingress.ts';
+import { lazily } from '../lib/lazy.ts';
+import { defineScript, type Script } from '../lib/main.ts';
+import type { NewIngressArgs, NewIngressSeen } from '../lib/plan/new-ingress.ts';
 
 const script: Script<NewIngressSeen, NewIngressArgs> = {
   name: 'new-ingress',
@@ -31,15 +22,21 @@ const script: Script<NewIngressSeen, NewIngressArgs> = {
     { flags: '--force', description: 'overwrite an ingress.yaml that was edited by hand', default: false },
     { flags: '--probe <path>', description: 'path that answers 200, for the proof', default: '/' },
   ],
-  observe: observeNewIngress,
-  plan: planNewIngress,
-  verify: verifyNewIngress,
-  report: ({ config, paths }, _seen, args) => {
-    const call = readCall(args);
-    const content = ingressYaml(call, config.ingress);
-    const file = join(paths.applications, ingressFile(call.name));
-    return { text: content.trimEnd(), data: { file, content } };
-  },
+  ...lazily<NewIngressSeen, NewIngressArgs>({
+    observe: async () => (await import('../lib/observe/new-ingress.ts')).observeNewIngress,
+    plan: async () => (await import('../lib/plan/new-ingress.ts')).planNewIngress,
+    verify: async () => (await import('../lib/verify/new-ingress.ts')).verifyNewIngress,
+    report: async () => {
+      const { ingressFile, readCall } = await import('../lib/plan/new-ingress.ts');
+      const { ingressYaml } = await import('../lib/render/ingress.ts');
+      return ({ config, paths }, _seen, args) => {
+        const call = readCall(args);
+        const content = ingressYaml(call, config.ingress);
+        const file = join(paths.applications, ingressFile(call.name));
+        return { text: content.trimEnd(), data: { file, content } };
+      };
+    },
+  }),
 };
 
 export default defineScript(import.meta.url, script);

@@ -23,6 +23,11 @@ export function buildPorts(lab: Lab, secrets: Secrets, settings: Settings): Port
     throw new UsageError(`HOMELAB_ENDPOINTS names ${table}, which is not there`, {
       fix: 'only the .env of a rehearsal, which runs, has this line: take it out of that of a real lab',
     });
+  // A rehearsal that lost its .env must not dial what its homelab.yaml says.
+  if (!table && existsSync(join(lab.paths.root, 'endpoints.json')))
+    throw new UsageError(`${lab.paths.root} is a rehearsal's (endpoints.json), and its .env does not say so`, {
+      fix: 'run make rehearse again; a real lab has no endpoints.json',
+    });
   const endpoints = table ? endpointsFromFile(table) : realEndpoints;
   const context: PortContext = { lab, secrets, settings, endpoints };
   const exec = realExec(endpoints.rehearsal ? rehearsalEnvironment(lab, settings) : process.env);
