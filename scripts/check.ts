@@ -1,5 +1,6 @@
 import { messageOf } from '../lib/errors.ts';
 import type { Lab } from '../lib/lab-context.ts';
+import { limited } from '../lib/limit.ts';
 import { type AnyScript, type Args, defineScript, type RunContext, type Script } from '../lib/main.ts';
 import {
   checkExit,
@@ -13,7 +14,7 @@ import {
 import type { Readers } from '../lib/ports/types.ts';
 import { noSteps } from '../lib/step.ts';
 
-type CheckArgs = Args & { role: boolean; preflight: boolean };
+type CheckArgs = Args & { role: boolean; preflight: boolean; limit: string[] };
 type Seen = { findings: Finding[]; role?: string };
 
 /** The chain, each asked for its plan. They are loaded here only: `--help` stays quick. */
@@ -50,8 +51,9 @@ const script: Script<Seen, CheckArgs> = {
     const warnings = context.warnings.map((text): Finding => ({ area: 'homelab.yaml', level: 'warning', text }));
     const preflight = [...warnings, ...preflightFindings(lab.config, await observePreflight(lab, readers, context))];
     if (args.preflight) return { findings: preflight };
-    const [looks, { placed, unreadable }, { lintObjects }] = await Promise.all([
+    const [looks, backups, { placed, unreadable }, { lintObjects }] = await Promise.all([
       askChain(lab, readers, args, context),
+      lookAtBackups(lab, readers, context),
       observeApplications(lab, readers),
       import('../lib/plan/conventions.ts'),
     ]);
@@ -62,6 +64,7 @@ const script: Script<Seen, CheckArgs> = {
       findings: [
         ...preflight,
         ...driftFindings(looks, context.warnings),
+        ...backups,
         ...files,
         ...conventionFindings(lintObjects(placed, lab.config)),
       ],
@@ -82,12 +85,28 @@ async function askChain(lab: Lab, readers: Readers, args: CheckArgs, context: Ru
   for (const load of CHAIN) {
     const { default: one } = await load();
     try {
-      looks.push({ script: one.name, plan: one.plan(lab, await one.observe(lab, readers, args, context), args) });
+      const plan = one.plan(lab, await one.observe(lab, readers, args, context), args);
+      looks.push({ script: one.name, plan: limited(plan, args.limit) });
     } catch (error) {
       looks.push({ script: one.name, error: messageOf(error) });
     }
   }
   return looks;
+}
+
+/** Whether every PostgreSQL server has a proven set that is young enough. Judged from the target alone. */
+async function lookAtBackups(lab: Lab, readers: Readers, context: RunContext): Promise<Finding[]> {
+  const { backup } = lab.config;
+  if (!backup) return [];
+  const { observeSets } = await import('../lib/observe/backup.ts');
+  const { statusReport } = await import('../lib/render/backup-report.ts');
+  try {
+    const seen = await observeSets(lab, readers, {}, context);
+    const { text, exit } = statusReport(backup, seen);
+    return text.split('\n').map((line) => ({ area: 'backup', level: exit ? 'warning' : 'ok', text: line }));
+  } catch (error) {
+    return [{ area: 'backup', level: 'warning', text: messageOf(error) }];
+  }
 }
 
 export default defineScript(import.meta.url, script);
