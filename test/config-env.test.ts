@@ -14,6 +14,7 @@ const file = join(folder, '.env');
 test.after(() => rmSync(folder, { recursive: true }));
 
 function write(text: string, mode = 0o600): void {
+  rmSync(file, { force: true }); // one of mode 0400 is not written over, but by root
   writeFileSync(file, text);
   chmodSync(file, mode);
 }
