@@ -14,6 +14,9 @@ import type { Outcome } from './types.ts';
 const SESSIONS = 8;
 /** Milliseconds of silence after which TCP asks whether the peer is there; ten unanswered questions end the connection. */
 const KEEP_ALIVE = 15_000;
+/** A session that the server refuses is asked for again, after so many milliseconds each. */
+const ATTEMPTS = 20;
+const AGAIN = 100;
 
 export type ExecOptions = { stdin?: string | Uint8Array; deadline: number; what: string };
 
@@ -116,6 +119,7 @@ export class HostConnection {
               });
               return this.#outcome(channel, stdin, what);
             },
+            ATTEMPTS,
           );
         } finally {
           this.#sessions -= 1;
@@ -173,11 +177,16 @@ export class HostConnection {
     });
   }
 
-  /** Opens a channel. `use` gets it before anything else can arrive: what nobody listens to is lost. */
+  /**
+   * Opens a channel. `use` gets it before anything else can arrive: what nobody listens to is lost.
+   * @param again how often a refusal is asked again: a server counts a session until it has collected its process,
+   * which may be a moment after we saw it end. Nothing has been started by then.
+   */
   #open<T>(
     ask: (done: (error: Error | undefined, channel: ClientChannel) => void) => void,
     what: string,
     use: (channel: ClientChannel) => Promise<T>,
+    again = 0,
   ): Promise<T> {
     return new Promise((resolve, reject) => {
       const gone = (): void => reject(this.#dropped(what));
@@ -187,8 +196,10 @@ export class HostConnection {
       try {
         ask((error, channel) => {
           this.#client.off('close', gone);
-          if (error) reject(new Unreachable(`${this.#host}: ${what}: ${error.message}`));
-          else use(channel).then(resolve, reject);
+          if (!error) use(channel).then(resolve, reject);
+          else if (again > 0 && /Channel open failure/.test(error.message))
+            setTimeout(() => this.#open(ask, what, use, again - 1).then(resolve, reject), AGAIN);
+          else reject(new Unreachable(`${this.#host}: ${what}: ${error.message}`));
         });
       } catch {
         this.#client.off('close', gone);
