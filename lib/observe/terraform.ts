@@ -115,7 +115,6 @@ export function terraformEnvironment(lab: Lab): Record<string, string> {
   const ca = caFile(lab);
   return {
     TF_IN_AUTOMATION: '1',
-    CHECKPOINT_DISABLE: '1',
     ...(ca && { SSL_CERT_FILE: ca }),
   };
 }

@@ -15,7 +15,7 @@ const TOOLS = {
 export async function readTool(tool: keyof typeof TOOLS, exec: Exec): Promise<ToolSeen> {
   const { argv, version } = TOOLS[tool];
   if (!exec.which(tool)) return { problem: `${tool} is not installed` };
-  const { code, stdout, stderr } = await exec.run(argv, { deadline: 60, env: { CHECKPOINT_DISABLE: '1' } });
+  const { code, stdout, stderr } = await exec.run(argv, { deadline: 60 });
   const found = code === 0 ? version.exec(stdout)?.[1] : undefined;
   return found ? { version: found } : { problem: (stderr || stdout).trim() || `${tool} does not say its version` };
 }

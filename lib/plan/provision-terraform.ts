@@ -40,7 +40,7 @@ export function folderSteps(lab: Lab, seen: ProvisionSeen, context: ProvisionCon
       action: {
         kind: 'run',
         argv: ['terraform', `-chdir=${terraform.folder}`, 'init', '-input=false', '-no-color'],
-        env: { TF_IN_AUTOMATION: '1', CHECKPOINT_DISABLE: '1' },
+        env: { TF_IN_AUTOMATION: '1' },
         deadline: 300,
       },
     });

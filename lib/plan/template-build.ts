@@ -74,7 +74,6 @@ export function buildSteps(
   const files = ['packer/user-data', 'packer/variables'];
   const ca = caFile(lab);
   const env: Record<string, Value> = {
-    CHECKPOINT_DISABLE: '1',
     PACKER_CACHE_DIR: `${paths.folder}/cache`,
     PKR_VAR_token_secret: { secret: 'PROXMOX_TOKEN_SECRET' },
     ...(seen.withPassword && {
@@ -93,7 +92,7 @@ export function buildSteps(
       kind: 'run',
       argv: ['packer', verb, ...argv, seen.sources.hclFolder],
       // Plugins come from the internet, whose certificates the lab's CA does not sign.
-      env: verb === 'init' ? { CHECKPOINT_DISABLE: '1' } : env,
+      env: verb === 'init' ? {} : env,
       deadline: minutes * MINUTES,
     },
   });

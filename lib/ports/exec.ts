@@ -12,6 +12,9 @@ const KEPT = [
   ...['TF_CLI_CONFIG_FILE', 'TF_PLUGIN_CACHE_DIR', 'PACKER_PLUGIN_PATH'],
 ];
 
+/** Terraform and Packer ask their makers for a newer version whenever they start; nothing of ours calls home. */
+const QUIET = { CHECKPOINT_DISABLE: '1' };
+
 /** Programs under way, so that an interrupted run ends what it started. */
 const running = new Set<number>();
 
@@ -33,7 +36,7 @@ async function run(argv: readonly string[], options: RunOptions, environment: No
   // zx goes through a shell; ours is the POSIX one, with our quoting, so that argv arrives as it is.
   const child = $({
     cwd,
-    env: { ...kept, ...env },
+    env: { ...kept, ...QUIET, ...env },
     input,
     shell: '/bin/sh',
     prefix: 'exec ',
