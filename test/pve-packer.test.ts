@@ -1,113 +1,51 @@
 import { strict as assert } from 'node:assert';
-import { writeFileSync } from 'node:fs';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import ssh2, { type ServerChannel } from 'ssh2';
 import { suite } from 'uvu';
-import { makeSshKey } from '../lib/lab/ssh-key.ts';
-import type { Guest, GuestSpec } from '../lib/lab/types.ts';
+import type { Fault } from '../lib/lab/pve/index.ts';
 import { TOOLKIT } from '../lib/paths.ts';
+import { templateTrouble } from '../lib/plan/template-trouble.ts';
 import { realExec } from '../lib/ports/exec.ts';
-import { gate, PASSWORD, PaperMachines, testLab } from './pve-fixture.ts';
+import { Installed, packerVariables } from './packer-guest.ts';
+import { gate, PASSWORD, type TestLab, testLab } from './pve-fixture.ts';
 
 const exec = realExec();
 const { code, stdout } = await exec.run(['packer', 'version'], { deadline: 30 });
 const missing =
   code === 0 && /v1\.6\./.test(stdout) ? undefined : 'packer 1.6, with its built-in Proxmox builder, is not on PATH';
 const test = suite("Debian's Packer against the emulator");
+const gated = gate(test, 'packer', missing);
 
-/** A guest that takes a key, files by scp, and any command; nothing is run. */
-class Installed extends PaperMachines {
-  readonly commands: string[] = [];
-  readonly server: ssh2.Server;
-
-  constructor() {
-    super();
-    const hostKey = makeSshKey('test').private;
-    this.server = new ssh2.Server({ hostKeys: [hostKey] }, (client) => {
-      client.on('authentication', (auth) =>
-        auth.method === 'publickey' && auth.username === 'ops' ? auth.accept() : auth.reject(['publickey']),
-      );
-      client.on('error', () => undefined);
-      client.on('session', (accept) => {
-        accept().on('exec', (acceptExec, _reject, { command }) => {
-          this.commands.push(command);
-          const channel = acceptExec();
-          if (command.startsWith('scp ')) sink(channel);
-          else finish(channel);
-        });
-      });
-    });
-  }
-
-  override async boot(spec: GuestSpec): Promise<Guest> {
-    return { ...(await super.boot(spec)), address: '10.20.11.150' };
-  }
-}
-
-/** The receiving end of scp: acknowledges each line and each file. */
-function sink(channel: ServerChannel): void {
-  let file = 0;
-  channel.write('\0');
-  channel.on('data', (chunk: Buffer) => {
-    if (file > 0) {
-      file -= chunk.length;
-      if (file <= 0) channel.write('\0');
-      return;
-    }
-    file = Number(/^C\d+ (\d+)/.exec(chunk.toString())?.[1] ?? 0);
-    if (file > 0) file += 1;
-    channel.write('\0');
+const build = (lab: TestLab, file: string) =>
+  exec.run(['packer', 'build', '-color=false', `-var-file=${file}`, join(TOOLKIT, 'lib/lab/packer-1.6')], {
+    deadline: 120,
+    cwd: lab.folder,
+    env: {
+      SSL_CERT_FILE: lab.caFile,
+      CHECKPOINT_DISABLE: '1',
+      PACKER_CACHE_DIR: join(lab.folder, 'cache'),
+      PACKER_CONFIG_DIR: lab.folder,
+      PKR_VAR_username: 'root@pam',
+      PKR_VAR_password: PASSWORD,
+    },
   });
-  channel.on('end', () => finish(channel));
-}
 
-function finish(channel: ServerChannel): void {
-  channel.exit(0);
-  channel.end();
-}
-
-gate(
-  test,
-  'packer',
-  missing,
-)('builds a template', async () => {
+/** A lab with a guest that answers once it is installed. */
+async function withGuest(work: (lab: TestLab, machines: Installed, port: number) => Promise<void>): Promise<void> {
   const machines = new Installed();
-  const port = await new Promise<number>((resolve) =>
-    machines.server.listen(0, '127.0.0.1', () => resolve((machines.server.address() as AddressInfo).port)),
-  );
+  const port = await machines.listen();
   const lab = await testLab({ machines });
   try {
-    const api = `https://127.0.0.1:${lab.pve.portOf('pve-01')}/api2/json`;
-    const key = join(lab.folder, 'key');
-    writeFileSync(key, makeSshKey('test').private, { mode: 0o600 });
-    lab.pve.addIso({ node: 'pve-01', volid: 'local:iso/ubuntu.iso' });
-    const variables = join(lab.folder, 'template.pkrvars.json');
-    writeFileSync(
-      variables,
-      JSON.stringify({
-        ...{ endpoint: api, node: 'pve-01', token_id: 'unused', vm_id: 9000, template_name: 'ubuntu-24.04' },
-        ...{ template_description: 'built from abc', iso_file: 'local:iso/ubuntu.iso', iso_checksum: 'unused' },
-        ...{ iso_storage: 'local', storage: 'local-zfs', storage_type: 'zfspool', bridge: 'vmbr0', vlan: '11' },
-        ...{ disk_gib: 20, ssh_user: 'ops', ssh_private_key_file: key, user_data_file: 'unused' },
-        ...{ ssh_host: '127.0.0.1', ssh_port: port },
-      }),
-    );
-    const outcome = await exec.run(
-      ['packer', 'build', '-color=false', `-var-file=${variables}`, join(TOOLKIT, 'lib/lab/packer-1.6')],
-      {
-        deadline: 120,
-        cwd: lab.folder,
-        env: {
-          SSL_CERT_FILE: lab.caFile,
-          CHECKPOINT_DISABLE: '1',
-          PACKER_CACHE_DIR: join(lab.folder, 'cache'),
-          PACKER_CONFIG_DIR: lab.folder,
-          PKR_VAR_username: 'root@pam',
-          PKR_VAR_password: PASSWORD,
-        },
-      },
-    );
+    await work(lab, machines, port);
+    assert.deepEqual(lab.pve.problems, []);
+  } finally {
+    await lab.close();
+    await machines.close();
+  }
+}
+
+gated('builds a template', () =>
+  withGuest(async (lab, machines, port) => {
+    const outcome = await build(lab, packerVariables(lab, port));
     assert.equal(outcome.code, 0, outcome.stdout + outcome.stderr);
     const { vms, volumes, locks } = lab.pve.snapshot();
     assert.equal(vms.length, 1);
@@ -122,11 +60,56 @@ gate(
     assert.ok(machines.commands.some((command) => command.includes('sudo -n sh')));
     assert.equal(machines.booted[0]?.cloudInit, false);
     assert.deepEqual(machines.stopped, [9000]);
-    assert.deepEqual(lab.pve.problems, []);
-  } finally {
-    await lab.close();
-    await new Promise((resolve) => machines.server.close(resolve));
-  }
-});
+  }),
+);
+
+const failures: [string, Fault, Record<string, string>, RegExp, RegExp][] = [
+  [
+    'a VM that does not start',
+    { kind: 'fail-task', type: 'qmstart', message: 'start failed: QEMU exited with code 1' },
+    {},
+    /Error starting VM: .*QEMU exited with code 1/,
+    /^$/,
+  ],
+  [
+    'a full storage',
+    { kind: 'fill', storage: 'local-zfs', node: 'pve-01' },
+    {},
+    /out of space|No space left|available space/i,
+    /a storage is full/,
+  ],
+  [
+    'a guest whose agent never answers',
+    { kind: 'mute', vmid: 9000 },
+    { ssh_host: '', ssh_timeout: '3s' },
+    /Timeout waiting for SSH/,
+    /the installed system never answered/,
+  ],
+  [
+    'a conversion that fails',
+    { kind: 'fail-task', type: 'qmtemplate', message: 'zfs error: dataset is busy' },
+    {},
+    /dataset is busy|converting VM to template/i,
+    /^$/,
+  ],
+];
+for (const [name, fault, change, said, cause] of failures)
+  gated(`${name}: nothing is left of the build, and the next one builds`, () =>
+    withGuest(async (lab, _machines, port) => {
+      lab.pve.faults.set('fault', fault);
+      const failed = await build(lab, packerVariables(lab, port, change));
+      const output = failed.stdout + failed.stderr;
+      assert.equal(failed.code, 1, output);
+      assert.match(output, said);
+      assert.match(templateTrouble(output)?.cause ?? '', cause);
+      const { vms, volumes, locks } = lab.pve.snapshot();
+      assert.deepEqual([vms, locks, volumes.map(({ volid }) => volid)], [[], [], ['local:iso/ubuntu.iso']], output);
+
+      lab.pve.faults.clear();
+      const again = await build(lab, packerVariables(lab, port));
+      assert.equal(again.code, 0, again.stdout + again.stderr);
+      assert.equal(lab.pve.snapshot().vms[0]?.config.template, 1);
+    }),
+  );
 
 test.run();

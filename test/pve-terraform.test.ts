@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -57,7 +57,7 @@ function variables(lab: TestLab, vms: Record<string, Vm>): string {
 function workspace(lab: TestLab) {
   const work = join(lab.folder, 'terraform');
   mkdirSync(work);
-  for (const file of ['versions.tf', 'variables.tf', 'main.tf', 'outputs.tf', '.terraform.lock.hcl'])
+  for (const file of readdirSync(join(TOOLKIT, 'terraform')).filter((name) => /\.(tf|tftpl|hcl)$/.test(name)))
     cpSync(join(TOOLKIT, 'terraform', file), join(work, file));
   const rc = join(lab.folder, 'terraform.rc');
   writeFileSync(rc, `provider_installation {\n  filesystem_mirror {\n    path = "${PLUGINS}"\n  }\n}\n`);

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import busboy from 'busboy';
-import { PveError } from './errors.ts';
+import { refused } from './errors.ts';
 import type { Upload } from './router.ts';
 
 export type Body = { params: Map<string, string>; upload?: Upload };
@@ -20,11 +20,11 @@ export async function readBody(request: IncomingMessage, url: URL): Promise<Body
   let text = '';
   for await (const chunk of request) {
     text += String(chunk);
-    if (text.length > FORM_BYTES) throw new PveError(501, 'for data too large');
+    if (text.length > FORM_BYTES) throw refused(501, 'for data too large');
   }
   if (text === '') return { params };
   if (request.method === 'GET' || request.method === 'DELETE')
-    throw new PveError(501, `Unexpected content for method '${request.method}'`);
+    throw refused(501, `Unexpected content for method '${request.method}'`);
   if (type === 'application/json') {
     for (const [name, value] of Object.entries(JSON.parse(text) as Record<string, unknown>))
       params.set(name, value === true ? '1' : value === false ? '0' : String(value));

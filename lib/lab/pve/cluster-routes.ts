@@ -1,6 +1,7 @@
+import type { Identity } from './access.ts';
 import type { Cluster } from './cluster.ts';
 import { badParameters } from './errors.ts';
-import { nodeSummary } from './node-routes.ts';
+import { nodeEntry } from './node-routes.ts';
 import type { Call, Route } from './router.ts';
 import { status } from './storage-routes.ts';
 import type { Vm } from './types.ts';
@@ -13,7 +14,7 @@ export const clusterRoutes: Route[] = [
   {
     method: 'GET',
     path: '/cluster/status',
-    needs: [{ at: '/nodes', have: ['Sys.Audit'] }],
+    needs: [{ at: '/', have: ['Sys.Audit'] }],
     handle: ({ cluster }) => [
       { type: 'cluster', id: 'cluster', name: 'lab', nodes: cluster.nodes.length, quorate: 1, version: 1 },
       ...cluster.nodes.map(({ name, address }, i) => ({
@@ -27,7 +28,7 @@ export const clusterRoutes: Route[] = [
       })),
     ],
   },
-  { method: 'GET', path: '/cluster/resources', spec: { type: 'string' }, handle: (call) => resources(call) },
+  { method: 'GET', path: '/cluster/resources', spec: { type: 'resource-type' }, handle: (call) => resources(call) },
   {
     method: 'GET',
     path: '/cluster/nextid',
@@ -59,7 +60,7 @@ export const clusterRoutes: Route[] = [
   {
     method: 'GET',
     path: '/cluster/mapping/pci/{id}',
-    needs: [{ at: '/mapping/pci/{id}', have: MAPPING, any: true }],
+    needs: [{ or: MAPPING.map((privilege) => ({ at: '/mapping/pci/{id}', have: [privilege] })) }],
     handle: ({ cluster, path }) => {
       const found = mappings(cluster).find(({ id }) => id === path.id);
       if (!found) throw badParameters({ id: `mapping '${path.id}' not found` });
@@ -76,7 +77,7 @@ export const clusterRoutes: Route[] = [
     method: 'GET',
     path: '/pools/{poolid}',
     needs: [{ at: '/pool/{poolid}', have: ['Pool.Audit'] }],
-    handle: ({ cluster, path }) => poolDetail(cluster, path.poolid ?? ''),
+    handle: ({ cluster, who, path }) => poolDetail(cluster, who, path.poolid ?? ''),
   },
   {
     method: 'POST',
@@ -94,8 +95,11 @@ export const clusterRoutes: Route[] = [
       const paths = path === undefined ? cluster.access.paths() : [path];
       if (who.isRoot)
         return Object.fromEntries((path === undefined ? ['/'] : paths).map((p) => [p, { 'Sys.Modify': 1 }]));
+      const held = paths.map((p) => [p, [...cluster.access.privileges(p)].sort()] as const);
       return Object.fromEntries(
-        paths.map((p) => [p, Object.fromEntries([...cluster.access.privileges(p)].sort().map((name) => [name, 1]))]),
+        held
+          .filter(([, names]) => path !== undefined || names.length > 0)
+          .map(([p, names]) => [p, Object.fromEntries(names.map((name) => [name, 1]))]),
       );
     },
   },
@@ -103,14 +107,14 @@ export const clusterRoutes: Route[] = [
 
 function resources({ cluster, who, params }: Call): unknown[] {
   const type = params.text('type');
-  const vms = [...cluster.vms.values()].filter((vm) => mayAudit(cluster, who, vm)).map((vm) => vmResource(cluster, vm));
-  const nodes = cluster.nodes.map((node) => nodeSummary(cluster, node));
+  const vms = [...cluster.vms.values()]
+    .filter((vm) => mayAudit(cluster, who, vm))
+    .map((vm) => vmResource(cluster, who, vm));
+  const nodes = cluster.nodes.map((node) => nodeEntry(cluster, who, node));
   const storages = cluster.nodes.flatMap((node) =>
     cluster.volumes
       .storages()
-      .filter(({ name }) =>
-        cluster.access.has(who, `/storage/${name}`, ['Datastore.Audit', 'Datastore.AllocateSpace'], true),
-      )
+      .filter(({ name }) => cluster.access.has(who, `/storage/${name}`, ['Datastore.Audit']))
       .map(({ name }) => {
         const { total, used, content, shared, type: plugintype } = status(cluster, name, node.name);
         const id = `storage/${node.name}/${name}`;
@@ -125,13 +129,21 @@ function resources({ cluster, who, params }: Call): unknown[] {
   ];
 }
 
-/** Until the next broadcast the others know of a new VM only that it exists. */
-function vmResource(cluster: Cluster, vm: Vm): unknown {
-  const own = { id: `qemu/${vm.vmid}`, type: 'qemu', vmid: vm.vmid, node: vm.node };
-  if (Date.now() < vm.knownFrom) return { ...own, status: 'unknown', template: 0 };
+/**
+ * Until the next broadcast the others know of a new VM only what its configuration file says: that it exists, its
+ * lock (since Proxmox VE 6.0) and its tags.
+ */
+function vmResource(cluster: Cluster, who: Identity, vm: Vm): unknown {
+  const [lock, pool] = [cluster.lockOf(vm), cluster.poolOf(vm.vmid)];
+  const own = {
+    ...{ id: `qemu/${vm.vmid}`, type: 'qemu', vmid: vm.vmid, node: vm.node },
+    ...(lock && { lock }),
+    ...(vm.config.tags !== undefined && { tags: vm.config.tags }),
+    ...(pool !== undefined && cluster.access.has(who, `/pool/${pool}`, ['Pool.Audit']) && { pool }),
+  };
+  if (Date.now() < vm.knownFrom) return { ...own, status: 'unknown' };
   const { cpus, ...rest } = summary(cluster, vm);
-  const pool = cluster.poolOf(vm.vmid);
-  return { template: 0, ...rest, ...own, maxcpu: cpus, ...(pool !== undefined && { pool }) };
+  return { template: 0, ...rest, ...own, maxcpu: cpus };
 }
 
 function mappings(cluster: Cluster): { id: string; description: string; map: string[] }[] {
@@ -147,12 +159,12 @@ function pools({ cluster, who, params }: Call): unknown {
   const may = (pool: string): boolean => cluster.access.has(who, `/pool/${pool}`, ['Pool.Audit']);
   if (poolid === undefined) return [...cluster.pools.keys()].filter(may).map((pool) => ({ poolid: pool }));
   cluster.access.require(who, `/pool/${poolid}`, ['Pool.Audit']);
-  return [{ poolid, ...poolDetail(cluster, poolid) }];
+  return [{ poolid, ...poolDetail(cluster, who, poolid) }];
 }
 
-function poolDetail(cluster: Cluster, poolid: string) {
+function poolDetail(cluster: Cluster, who: Identity, poolid: string) {
   const members = cluster.pools.get(poolid);
   if (!members) throw badParameters({ poolid: `pool '${poolid}' does not exist` });
   const vms = [...members].flatMap((vmid) => cluster.vms.get(vmid) ?? []);
-  return { members: vms.map((vm) => vmResource(cluster, vm)) };
+  return { members: vms.map((vm) => vmResource(cluster, who, vm)) };
 }

@@ -3,10 +3,14 @@ import type { Machines } from '../types.ts';
 import { Access } from './access.ts';
 import { died } from './errors.ts';
 import { Faults } from './faults.ts';
+import { type Lock, Locks } from './locks.ts';
 import { isDrive, parseDrive, parseProperties, printProperties } from './properties.ts';
 import { type Log, Tasks } from './tasks.ts';
 import { defaultLatency, type Latency, type NodeSpec, type PveOptions, type Snapshot, type Vm } from './types.ts';
 import { Volumes } from './volumes.ts';
+
+/** Milliseconds between two looks whether a task still hangs. */
+const HANG_LOOK = 20;
 
 /** The one state that all nodes of the emulated cluster share. Nothing of it outlives the process. */
 export class Cluster {
@@ -24,7 +28,8 @@ export class Cluster {
   /** Guests that could not be booted, and why: a defect of the lab, not of what is rehearsed. */
   readonly problems: string[] = [];
   readonly #timers = new Set<NodeJS.Timeout>();
-  readonly #fileLocks = new Map<number, Promise<unknown>>();
+  readonly #fileLocks = new Locks((ms) => this.sleep(ms));
+  readonly #storageLocks = new Locks((ms) => this.sleep(ms));
   readonly #born = new Map<number, number>();
 
   constructor(options: PveOptions) {
@@ -108,29 +113,43 @@ export class Cluster {
     });
   }
 
-  /** Runs `work` while holding the lock on a VM's configuration file. @throws PveError after latency.lockTimeout */
-  async withFileLock<T>(vmid: number, work: () => Promise<T> | T): Promise<T> {
-    const end = Date.now() + this.latency.lockTimeout;
-    while (this.#fileLocks.has(vmid)) {
-      const left = end - Date.now();
-      if (left <= 0) throw died(`can't lock file '/var/lock/qemu-server/lock-${vmid}.conf' - got timeout`);
-      await Promise.race([this.#fileLocks.get(vmid), this.sleep(left)]);
-    }
-    const held = Promise.resolve().then(work);
-    const released = held.then(
-      () => undefined,
-      () => undefined,
+  /**
+   * Runs `work` while holding the lock on a VM's configuration file.
+   * @param clone a clone waits a tenth as long as the rest (1 s, not 10), and shares the lock on what it copies
+   * @throws PveError after latency.lockTimeout
+   */
+  async withFileLock<T>(vmid: number, work: () => Promise<T> | T, clone?: 'source' | 'copy'): Promise<T> {
+    const refusal = `can't lock file '/var/lock/qemu-server/lock-${vmid}.conf' - got timeout`;
+    if (this.faults.isFileLocked(vmid)) throw died(refusal);
+    const { lockTimeout } = this.latency;
+    return this.#fileLocks.hold(
+      { id: String(vmid), refusal },
+      clone ? lockTimeout / 10 : lockTimeout,
+      work,
+      clone === 'source',
     );
-    this.#fileLocks.set(vmid, released);
-    try {
-      return await held;
-    } finally {
-      this.#fileLocks.delete(vmid);
-    }
   }
 
-  /** Never resolves once the lab is closed. */
-  sleep(ms: number): Promise<void> {
+  /** Copies onto a storage, as latency.cloneQueue has it. @throws PveError after latency.storageLockTimeout */
+  async copyOnto(storage: string, node: string): Promise<void> {
+    const { clone, cloneQueue, storageLockTimeout } = this.latency;
+    if (cloneQueue === 'none') return this.sleep(clone);
+    const { shared } = this.volumes.storage(storage);
+    const file = `/var/lock/pve-manager/pve-storage-${storage}`;
+    const lock: Lock = shared
+      ? { id: storage, refusal: `cfs-lock 'storage-${storage}' error: got lock request timeout` }
+      : { id: `${node} ${storage}`, refusal: `can't lock file '${file}' - got timeout` };
+    await this.#storageLocks.hold(lock, storageLockTimeout, () => this.sleep(clone));
+  }
+
+  /** Time that passes for a request or a task, whose type a fault may hang. Never resolves once the lab is closed. */
+  async sleep(ms: number): Promise<void> {
+    await this.#wait(ms);
+    const task = this.tasks.current();
+    while (task && this.faults.isHanging(task.type)) await this.#wait(HANG_LOOK);
+  }
+
+  #wait(ms: number): Promise<void> {
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
         this.#timers.delete(timer);

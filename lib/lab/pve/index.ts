@@ -1,14 +1,26 @@
+import { LabCa } from '../ca.ts';
 import { Cluster } from './cluster.ts';
 import type { Faults } from './faults.ts';
 import { printDrive, printSize, storageOf } from './properties.ts';
-import { portOf, type Seen, serveNode } from './server.ts';
+import { certificateOf, portOf, type Seen, serveNode } from './server.ts';
 import type { PveOptions, Snapshot } from './types.ts';
 
 export { defaultPrivileges } from './access.ts';
 export type { Fault, Faults } from './faults.ts';
 export type { PveOptions, Snapshot } from './types.ts';
 
-export type TemplateSpec = { vmid: number; node: string; name: string; storage: string; diskGib: number };
+/** A VM that is nobody's: switched off, with a disk, in no state and no configuration of the toolkit. */
+export type StrangerSpec = { vmid: number; node: string; name: string; storage?: string };
+
+export type TemplateSpec = {
+  vmid: number;
+  node: string;
+  name: string;
+  storage: string;
+  diskGib: number;
+  /** Its notes, where build-template keeps what it was made from. */
+  notes?: string;
+};
 
 /** The Proxmox of the embedded lab. */
 export type LabPve = {
@@ -19,12 +31,18 @@ export type LabPve = {
   readonly faults: Faults;
   /** Every request so far: who was asked for what, and with which status. */
   readonly requests: readonly Seen[];
+  /** "PATH PRIVILEGE" of all that the token was asked for so far. */
+  readonly privilegesAsked: ReadonlySet<string>;
   /** Defects of the lab itself that came up; empty when all is well. */
   readonly problems: readonly string[];
   /** Puts a finished template there, for tests that do not build one. */
   addTemplate(template: TemplateSpec): void;
+  /** Puts a VM of somebody else's there. */
+  addStranger(stranger: StrangerSpec): void;
   /** Puts an ISO there, as if it had been uploaded. */
   addIso(iso: { node: string; volid: string; bytes?: number }): void;
+  /** From now on a node shows a new certificate, by the lab's CA or by another; its open connections are closed. */
+  renewCertificate(node: string, by: 'same CA' | 'other CA'): Promise<void>;
   /** Ends servers, timers and guests' starts; guests that run are the machines' own. */
   close(): Promise<void>;
 };
@@ -45,8 +63,16 @@ export async function startPve(options: PveOptions): Promise<LabPve> {
     faults: cluster.faults,
     requests,
     problems: cluster.problems,
+    privilegesAsked: cluster.access.asked,
     snapshot: () => cluster.snapshot(),
     addTemplate: (template) => addTemplate(cluster, template),
+    addStranger: (stranger) => addStranger(cluster, stranger),
+    renewCertificate: async (node, by) => {
+      const ca = by === 'same CA' ? options.ca : await LabCa.create();
+      const server = servers.get(node);
+      server?.setSecureContext(await certificateOf(cluster.node(node), ca));
+      server?.closeAllConnections();
+    },
     addIso: ({ node, volid, bytes = 3 * 2 ** 30 }) => {
       const storage = storageOf(volid) ?? '';
       cluster.volumes.add({ volid, storage, node, content: 'iso', format: 'iso', bytes });
@@ -71,7 +97,15 @@ export async function startPve(options: PveOptions): Promise<LabPve> {
   };
 }
 
-function addTemplate(cluster: Cluster, { vmid, node, name, storage, diskGib }: TemplateSpec): void {
+function addStranger(cluster: Cluster, { vmid, node, name, storage }: StrangerSpec): void {
+  const bytes = 8 * 2 ** 30;
+  const store = storage ?? cluster.volumes.storages().find(({ content }) => content.includes('images'))?.name ?? '';
+  const { volid } = cluster.volumes.allocate(store, node, vmid, bytes);
+  const net0 = `virtio=${cluster.newMac(vmid, 'net0')},bridge=${cluster.bridge}`;
+  cluster.addVm(vmid, node, { name, boot: 'order=scsi0', memory: '512', net0, scsi0: `${volid},size=8G` });
+}
+
+function addTemplate(cluster: Cluster, { vmid, node, name, storage, diskGib, notes }: TemplateSpec): void {
   const base = (bytes: number, number: number, installed: boolean): string => {
     const volume = cluster.volumes.allocate(storage, node, vmid, bytes, installed ? { installed } : {});
     volume.volid = volume.volid.replace(/([:/])vm-(\d+-disk)-\d+/, `$1base-$2-${number}`);
@@ -81,6 +115,7 @@ function addTemplate(cluster: Cluster, { vmid, node, name, storage, diskGib }: T
   const disk = base(diskGib * 2 ** 30, 1, true);
   cluster.addVm(vmid, node, {
     name,
+    ...(notes !== undefined && { description: notes }),
     template: 1,
     agent: '1',
     bios: 'ovmf',

@@ -1,12 +1,18 @@
+import type { Identity } from './access.ts';
 import type { Cluster } from './cluster.ts';
-import type { Route } from './router.ts';
+import { badParameters } from './errors.ts';
+import type { Call, Route } from './router.ts';
 import type { Task } from './tasks.ts';
 import type { NodeSpec } from './types.ts';
 
 const GIB = 2 ** 30;
 
 export const nodeRoutes: Route[] = [
-  { method: 'GET', path: '/nodes', handle: ({ cluster }) => cluster.nodes.map((node) => nodeSummary(cluster, node)) },
+  {
+    method: 'GET',
+    path: '/nodes',
+    handle: ({ cluster, who }) => cluster.nodes.map((node) => nodeEntry(cluster, who, node)),
+  },
   {
     method: 'GET',
     path: '/nodes/{node}/status',
@@ -41,9 +47,11 @@ export const nodeRoutes: Route[] = [
     method: 'GET',
     path: '/nodes/{node}/tasks',
     spec: { vmid: 'vmid', typefilter: 'string', limit: 'integer', source: 'string', errors: 'boolean' },
-    handle: ({ cluster, path, params }) =>
+    handle: ({ cluster, path, params, who }) =>
       cluster.tasks
         .list(path.node ?? '')
+        .filter((task) => task.user === who.id || cluster.access.has(who, `/nodes/${task.node}`, ['Sys.Audit']))
+        .filter(({ type }) => !cluster.faults.isUnknown(type))
         .filter((task) => params.text('vmid') === undefined || task.id === params.text('vmid'))
         .filter((task) => params.text('typefilter') === undefined || task.type === params.text('typefilter'))
         .slice(0, params.integer('limit') ?? 50)
@@ -55,9 +63,8 @@ export const nodeRoutes: Route[] = [
   {
     method: 'GET',
     path: '/nodes/{node}/tasks/{upid}/status',
-    handle: ({ cluster, path, who }) => {
-      const task = cluster.tasks.find(path.node ?? '', path.upid ?? '');
-      if (task.user !== who.id) cluster.access.require(who, `/nodes/${task.node}`, ['Sys.Audit']);
+    handle: (call) => {
+      const task = taskOf(call);
       const { exitstatus } = task;
       return { ...identity(task), status: exitstatus ? 'stopped' : 'running', ...(exitstatus && { exitstatus }) };
     },
@@ -66,9 +73,9 @@ export const nodeRoutes: Route[] = [
     method: 'GET',
     path: '/nodes/{node}/tasks/{upid}/log',
     spec: { start: 'integer', limit: 'integer', download: 'boolean' },
-    handle: ({ cluster, path, params, who }) => {
-      const task = cluster.tasks.find(path.node ?? '', path.upid ?? '');
-      if (task.user !== who.id) cluster.access.require(who, `/nodes/${task.node}`, ['Sys.Audit']);
+    handle: (call) => {
+      const { params } = call;
+      const task = taskOf(call);
       const start = params.integer('start') ?? 0;
       const lines = task.log.map((t, i) => ({ n: i + 1, t }));
       return lines.slice(start, start + (params.integer('limit') || 50));
@@ -76,12 +83,28 @@ export const nodeRoutes: Route[] = [
   },
 ];
 
+/** One's own task, or anybody's for who may look at the node. */
+function taskOf({ cluster, path, who }: Call): Task {
+  const task = cluster.tasks.find(path.node ?? '', path.upid ?? '');
+  if (cluster.faults.isUnknown(task.type)) throw badParameters({ upid: 'no such task' });
+  if (task.user !== who.id) cluster.access.require(who, `/nodes/${task.node}`, ['Sys.Audit']);
+  return task;
+}
+
 function identity({ upid, node, pid, pstart, starttime, type, id, user }: Task) {
   const [name = user, tokenid] = user.split('!');
   return { upid, node, pid, pstart, starttime, type, id, user: name, ...(tokenid && { tokenid }) };
 }
 
-export function nodeSummary(cluster: Cluster, node: NodeSpec) {
+/** A node in a list: without Sys.Audit only that it exists, and whether it answers. */
+export function nodeEntry(cluster: Cluster, who: Identity, node: NodeSpec) {
+  const whole = nodeSummary(cluster, node);
+  if (cluster.access.has(who, `/nodes/${node.name}`, ['Sys.Audit'])) return whole;
+  const { node: name, id, type, status, level } = whole;
+  return { node: name, id, type, status, level };
+}
+
+function nodeSummary(cluster: Cluster, node: NodeSpec) {
   const maxmem = node.memoryBytes ?? 128 * GIB;
   const mem = [...cluster.vms.values()]
     .filter((vm) => vm.node === node.name && vm.running)

@@ -7,6 +7,7 @@ export type Kind =
   | 'number'
   | 'boolean'
   | 'vmid'
+  | 'resource-type'
   | 'dns-name'
   | 'storage-id'
   | 'disk-size'
@@ -94,6 +95,10 @@ function problemOf(kind: Kind, value: string): string | undefined {
       if (!/^\d+$/.test(value)) return typed('integer');
       if (Number(value) < 100) return 'value must have a minimum value of 100';
       return Number(value) > 999_999_999 ? 'value must have a maximum value of 999999999' : undefined;
+    case 'resource-type':
+      return ['vm', 'storage', 'node', 'sdn'].includes(value)
+        ? undefined
+        : `value '${value}' does not have a value in the enumeration 'vm, storage, node, sdn'`;
     case 'dns-name':
       return DNS_NAME.test(value) ? undefined : 'invalid format - value does not look like a valid DNS name';
     case 'storage-id':

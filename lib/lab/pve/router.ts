@@ -1,7 +1,8 @@
 import type { Identity } from './access.ts';
 import type { Cluster } from './cluster.ts';
-import { PveError } from './errors.ts';
+import { deniedWithoutReason, PveError, rootOnly } from './errors.ts';
 import { type Kind, type Params, type Spec, verify } from './params.ts';
+import { gatewayError } from './reply.ts';
 
 /** A request that has passed authentication, and what it is about. */
 export type Call = {
@@ -21,10 +22,13 @@ export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
 /** Privileges at a path, in which {vmid} etc. stand for values of the request; `any`: one of them is enough. */
 export type Need = { at: string; have: readonly string[]; any?: boolean };
 
+/** What a call needs: all of it, and one of each list of alternatives. */
+export type Needs = readonly (Need | { or: readonly Need[] })[];
+
 export type Route = {
   method: Method;
   path: string;
-  needs?: readonly Need[];
+  needs?: Needs;
   spec?: Spec;
   kindOf?: (name: string) => Kind | undefined;
   handle: (call: Call) => unknown;
@@ -64,6 +68,9 @@ export class Router {
   }
 }
 
+/** Options that no token may use. */
+const ROOT_ONLY = ['skiplock', 'keepActive'];
+
 /** Permissions first, then parameters, then the work: the order of the real thing. */
 export async function dispatch(
   { route, path }: Found,
@@ -74,17 +81,34 @@ export async function dispatch(
 ): Promise<unknown> {
   if (path.node !== undefined) {
     cluster.node(path.node);
-    if (cluster.faults.isDown(path.node)) throw new PveError(595, 'No route to host');
+    if (cluster.faults.isDown(path.node)) throw gatewayError(595);
   }
-  for (const { at, have, any } of route.needs ?? []) {
-    const concrete = at.replace(/\{(\w+)\}/g, (_, name: string) => path[name] ?? given.get(name) ?? '');
-    const vmid = /^\/vms\/(\d+)$/.exec(concrete)?.[1];
-    const pool = vmid === undefined ? undefined : (cluster.poolOf(Number(vmid)) ?? given.get('pool'));
-    cluster.access.require(who, concrete, have, any, pool);
-  }
+  checkNeeds(route.needs ?? [], cluster, who, (name) => path[name] ?? given.get(name) ?? '');
   if (path.vmid !== undefined) verify(new Map([['vmid', path.vmid]]), { vmid: 'vmid' });
   const params = verify(given, route.spec ?? {}, route.kindOf);
+  for (const name of ROOT_ONLY) if (params.flag(name) && !who.isRoot) throw rootOnly(name);
   return route.handle({ cluster, who, path, params, upload });
+}
+
+function checkNeeds(needs: Needs, cluster: Cluster, who: Identity, lookUp: (name: string) => string): void {
+  const where = ({ at }: Need): { path: string; pool?: string } => {
+    const path = at.replace(/\{(\w+)\}/g, (_, name: string) => lookUp(name)).replace(/\/$/, '');
+    const vmid = /^\/vms\/(\d+)$/.exec(path)?.[1];
+    return { path, pool: vmid === undefined ? undefined : cluster.poolOf(Number(vmid)) };
+  };
+  const isMet = (need: Need): boolean => {
+    const { path, pool } = where(need);
+    // The pool counts only where one is given.
+    return path !== '/pool' && cluster.access.has(who, path, need.have, need.any, pool);
+  };
+  for (const need of needs) {
+    if ('or' in need) {
+      if (!need.or.some(isMet)) throw deniedWithoutReason();
+    } else {
+      const { path, pool } = where(need);
+      cluster.access.require(who, path, need.have, need.any, pool);
+    }
+  }
 }
 
 function split(path: string): string[] {

@@ -1,15 +1,16 @@
-import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { messageOf } from '../../errors.ts';
-import type { LabCa } from '../ca.ts';
+import type { KeyPair, LabCa } from '../ca.ts';
 import type { Identity } from './access.ts';
 import { readBody } from './body.ts';
 import type { Cluster } from './cluster.ts';
 import { clusterRoutes } from './cluster-routes.ts';
-import { PveError } from './errors.ts';
+import { PveError, unauthorized } from './errors.ts';
 import { nodeRoutes } from './node-routes.ts';
 import { verify } from './params.ts';
+import { gatewayError, sendData, sendError } from './reply.ts';
 import { dispatch, Router } from './router.ts';
 import { storageConfigRoutes } from './storage-config.ts';
 import { storageRoutes } from './storage-routes.ts';
@@ -17,11 +18,17 @@ import type { NodeSpec } from './types.ts';
 import { vmRoutes } from './vm-routes.ts';
 
 /** A request as the lab's journal keeps it. */
-export type Seen = { node: string; method: string; path: string; status: number; message?: string };
+export type Seen = {
+  node: string;
+  method: string;
+  path: string;
+  status: number;
+  message?: string;
+  /** The User-Agent that it gave: whose request it was. */
+  client?: string;
+};
 
 const PREFIX = '/api2/json';
-/** Exactly this: npm proxmox-api takes no other. */
-const JSON_TYPE = 'application/json;charset=UTF-8';
 
 const router = new Router([...clusterRoutes, ...nodeRoutes, ...storageConfigRoutes, ...storageRoutes, ...vmRoutes]);
 
@@ -32,8 +39,7 @@ export async function serveNode(
   ca: LabCa,
   onRequest: (seen: Seen) => void,
 ): Promise<Server> {
-  const { cert, key } = await ca.issue([node.name, 'localhost'], [node.address, '127.0.0.1']);
-  const server = createServer({ cert, key }, (request, response) => {
+  const server = createServer(await certificateOf(node, ca), (request, response) => {
     void answer(node, cluster, request, response, onRequest).catch((error: unknown) => {
       cluster.problems.push(
         `${request.method} ${request.url}: ${error instanceof Error ? error.stack : messageOf(error)}`,
@@ -43,6 +49,22 @@ export async function serveNode(
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return server;
+}
+
+/** An upload's privilege is looked at before its body is read, and refused as an authentication is. */
+function checkUpload(cluster: Cluster, who: Identity, method: string, path: string): void {
+  const storage = /^\/nodes\/[^/]+\/storage\/([^/]+)\/upload$/.exec(path)?.[1];
+  if (method !== 'POST' || storage === undefined) return;
+  try {
+    cluster.access.require(who, `/storage/${storage}`, ['Datastore.AllocateTemplate']);
+  } catch (error) {
+    throw unauthorized(403, messageOf(error));
+  }
+}
+
+/** A certificate for a node, with a key of its own each time. */
+export function certificateOf(node: NodeSpec, ca: LabCa): Promise<KeyPair> {
+  return ca.issue([node.name, 'localhost'], [node.address, '127.0.0.1']);
 }
 
 export function portOf(server: Server): number {
@@ -60,26 +82,29 @@ async function answer(
   const method = request.method ?? 'GET';
   const url = new URL(request.url ?? '/', 'https://lab');
   const path = url.pathname.replace(PREFIX, '');
+  const client = request.headers['user-agent'];
   if (faults.isDown(node.name) || faults.strike('drop', method, path, ({ when }) => when === 'before')) {
-    onRequest({ node: node.name, method, path, status: 0 });
+    onRequest({ node: node.name, method, path, status: 0, client });
     return void request.socket.destroy();
   }
-  const slow = faults.strike('slow', method, path);
-  if (slow) await cluster.sleep(slow.ms);
-
-  let result: { status: number; data: unknown; error?: PveError };
+  const gateway = faults.strike('gateway', method, path);
+  let data: unknown;
+  let error: PveError | undefined;
   try {
-    result = { status: 200, data: await handle(cluster, request, method, url, path) };
+    if (gateway && gateway.when !== 'after') throw gatewayError(gateway.status);
+    data = await handle(cluster, request, method, url, path);
   } catch (thrown) {
-    const error = thrown instanceof PveError ? thrown : new PveError(500, messageOf(thrown));
+    error = thrown instanceof PveError ? thrown : new PveError(500, messageOf(thrown));
     if (!(thrown instanceof PveError))
       cluster.problems.push(`${method} ${path}: ${thrown instanceof Error ? thrown.stack : thrown}`);
-    result = { status: error.status, data: null, error };
   }
-  onRequest({ node: node.name, method, path, status: result.status, message: result.error?.message });
+  if (gateway) error = gatewayError(gateway.status);
+  onRequest({ node: node.name, method, path, status: error?.status ?? 200, message: error?.message, client });
   if (faults.strike('drop', method, path, ({ when }) => when === 'after')) return void request.socket.destroy();
-  if (result.status === 401) await cluster.sleep(cluster.latency.authFailure);
-  send(response, result);
+  if (error?.status === 401 || (error?.status === 403 && error.form === 'empty'))
+    await cluster.sleep(cluster.latency.authFailure);
+  if (error) sendError(response, error);
+  else sendData(response, data, faults.strike('drop', method, path, ({ when }) => when === 'during') !== undefined);
 }
 
 async function handle(
@@ -91,9 +116,14 @@ async function handle(
 ): Promise<unknown> {
   if (!url.pathname.startsWith(PREFIX)) throw new PveError(404, 'Not Found');
   const isLogin = method === 'POST' && path === '/access/ticket';
-  const who: Identity = isLogin ? { id: '', isRoot: false } : cluster.access.identify(request.headers, method);
-  const found = router.find(method, path);
+  const revoked = cluster.faults.strike('auth', method, path) !== undefined;
+  const who: Identity = isLogin ? { id: '', isRoot: false } : cluster.access.identify(request.headers, method, revoked);
+  checkUpload(cluster, who, method, path);
   const { params, upload } = await readBody(request, url);
+  // Whoever does not wait for the answer has asked all the same.
+  const slow = cluster.faults.strike('slow', method, path);
+  if (slow) await cluster.sleep(slow.ms);
+  const found = router.find(method, path);
   if (isLogin) {
     const given = verify(params, found.route.spec ?? {});
     return cluster.access.login(given.need('username'), given.need('password'));
@@ -101,24 +131,4 @@ async function handle(
   const deny = cluster.faults.strike('deny', method, path);
   if (deny) throw new PveError(403, `Permission check failed (${deny.path}, ${deny.privilege})`);
   return dispatch(found, params, cluster, who, upload);
-}
-
-function send(
-  response: ServerResponse,
-  { status, data, error }: { status: number; data: unknown; error?: PveError },
-): void {
-  if (!error) {
-    response.writeHead(200, { 'content-type': JSON_TYPE, 'cache-control': 'no-store' });
-    return void response.end(JSON.stringify({ data }));
-  }
-  const [firstLine = ''] = error.message.split('\n');
-  const reason = firstLine.replace(/[^\x20-\x7e]/g, '?') || STATUS_CODES[status] || '';
-  // The request's body may not have been read: the connection cannot serve another one.
-  response.shouldKeepAlive = false;
-  if (status === 401) {
-    response.writeHead(status, reason, { connection: 'close' });
-    return void response.end();
-  }
-  response.writeHead(status, reason, { 'content-type': JSON_TYPE, connection: 'close' });
-  response.end(JSON.stringify({ data, message: `${error.message}\n`, ...(error.errors && { errors: error.errors }) }));
 }

@@ -2,7 +2,7 @@ import type { Cluster } from './cluster.ts';
 import { badParameters } from './errors.ts';
 import type { Params, Spec } from './params.ts';
 import type { Need, Route } from './router.ts';
-import { visible } from './storage-routes.ts';
+import { visible } from './storage-access.ts';
 import type { StorageSpec } from './types.ts';
 
 const CHANGES: Spec = {
@@ -12,7 +12,8 @@ const CHANGES: Spec = {
   disable: 'boolean',
   'prune-backups': 'string',
 };
-const ALLOCATE: Need[] = [{ at: '/storage/{storage}', have: ['Datastore.Allocate'] }];
+/** What is configured belongs to the cluster: a privilege on the storage alone is enough to look, not to change. */
+const ALLOCATE: Need[] = [{ at: '/storage', have: ['Datastore.Allocate'] }];
 
 /** /storage: which storages the cluster knows. Only NFS can be added: it is all that the toolkit adds. */
 export const storageConfigRoutes: Route[] = [
@@ -28,13 +29,13 @@ export const storageConfigRoutes: Route[] = [
   {
     method: 'GET',
     path: '/storage/{storage}',
-    needs: ALLOCATE,
+    needs: [{ at: '/storage/{storage}', have: ['Datastore.Allocate'] }],
     handle: ({ cluster, path }) => shown(cluster, cluster.volumes.storage(path.storage ?? '')),
   },
   {
     method: 'POST',
     path: '/storage',
-    needs: [{ at: '/storage', have: ['Datastore.Allocate'] }],
+    needs: ALLOCATE,
     spec: { ...CHANGES, storage: 'storage-id!', type: 'string!', server: 'string', export: 'string' },
     handle: ({ cluster, params }) => {
       const [name, type] = [params.need('storage'), params.need('type')];
@@ -60,7 +61,7 @@ export const storageConfigRoutes: Route[] = [
   {
     method: 'DELETE',
     path: '/storage/{storage}',
-    needs: [{ at: '/storage', have: ['Datastore.Allocate'] }],
+    needs: ALLOCATE,
     handle: ({ cluster, path }) => {
       cluster.volumes.undefine(path.storage ?? '');
       return null;

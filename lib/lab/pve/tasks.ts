@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { messageOf } from '../../errors.ts';
 import { PveError } from './errors.ts';
 
@@ -21,6 +22,7 @@ export type Log = (line: string) => void;
 /** Workers. A task lives on the node on which it was started, and is asked for there. */
 export class Tasks {
   readonly #tasks = new Map<string, Task>();
+  readonly #current = new AsyncLocalStorage<Task>();
   #pid = 0x1000;
 
   /** Starts `work` and returns its UPID at once; what it throws becomes the exit status. */
@@ -32,10 +34,13 @@ export class Tasks {
     const upid = `UPID:${node}:${hex(pid)}:${hex(pstart)}:${hex(starttime)}:${type}:${id}:${user}:`;
     const task: Task = { upid, node, pid, pstart, starttime, type, id, user, log: [] };
     this.#tasks.set(upid, task);
-    void work((line) => task.log.push(line)).then(
-      () => this.#end(task, 'OK'),
-      (error: unknown) => this.#end(task, messageOf(error).trim()),
-    );
+    const log: Log = (line) => task.log.push(line);
+    void this.#current
+      .run(task, () => work(log))
+      .then(
+        () => this.#end(task, 'OK'),
+        (error: unknown) => this.#end(task, messageOf(error).trim()),
+      );
     return upid;
   }
 
@@ -44,6 +49,11 @@ export class Tasks {
     if (!task || task.node !== node)
       throw new PveError(400, 'Parameter verification failed.', { upid: 'no such task' });
     return task;
+  }
+
+  /** The task whose work the caller is part of. */
+  current(): Task | undefined {
+    return this.#current.getStore();
   }
 
   list(node: string): Task[] {

@@ -43,17 +43,32 @@ export type StorageSpec = {
   options?: string;
 };
 
+/** Privileges by path. */
+export type Acl = Record<string, readonly string[]>;
+
 export type TokenSpec = {
   /** USER@REALM!NAME */
   id: string;
   secret: string;
   /** Privileges by ACL path, which propagate down; a deeper path replaces them. Default: defaultPrivileges. */
-  privileges?: Record<string, readonly string[]>;
+  privileges?: Acl;
+  /** Those of the user whose token it is: the token has the intersection of both. Default: the user has them all. */
+  ownerPrivileges?: Acl;
 };
 
 /** Milliseconds that things take. */
 export type Latency = {
+  /** A full clone. */
   clone: number;
+  /**
+   * How full clones share a disk. `none`: each takes `clone`, however many there are. `storage`: those that write to
+   * one storage of one node (a shared one: of all nodes) are copied one after another, each for `clone`.
+   * That is simpler than the real thing, where the storage's lock is held only while a volume is allocated, and the
+   * copies then divide the disk's throughput: the last one ends at the same time, the first ones end later there.
+   */
+  cloneQueue: 'none' | 'storage';
+  /** How long a clone waits in that queue before it fails. Proxmox waits 10 s, but only for the allocation. */
+  storageLockTimeout: number;
   migrate: number;
   /** Until a start task has ended. */
   start: number;
@@ -74,6 +89,8 @@ export type Latency = {
 
 export const defaultLatency: Latency = {
   clone: 200,
+  cloneQueue: 'none',
+  storageLockTimeout: 3_600_000,
   migrate: 200,
   start: 50,
   boot: 200,

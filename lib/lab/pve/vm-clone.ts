@@ -1,5 +1,5 @@
 import { messageOf } from '../../errors.ts';
-import type { Cluster } from './cluster.ts';
+import { bootDisk, type Cluster } from './cluster.ts';
 import { badParameters, died } from './errors.ts';
 import {
   isCdrom,
@@ -15,6 +15,7 @@ import type { Call, Route } from './router.ts';
 import type { Log } from './tasks.ts';
 import type { Vm, VmConfig } from './types.ts';
 import { vmOf } from './vm-config.ts';
+import { requireBridge, requireMapping } from './vm-permissions.ts';
 
 export const cloneRoutes: Route[] = [
   {
@@ -22,7 +23,12 @@ export const cloneRoutes: Route[] = [
     path: '/nodes/{node}/qemu/{vmid}/clone',
     needs: [
       { at: '/vms/{vmid}', have: ['VM.Clone'] },
-      { at: '/vms/{newid}', have: ['VM.Allocate'] },
+      {
+        or: [
+          { at: '/vms/{newid}', have: ['VM.Allocate'] },
+          { at: '/pool/{pool}', have: ['VM.Allocate'] },
+        ],
+      },
     ],
     spec: {
       newid: 'vmid!',
@@ -39,8 +45,10 @@ export const cloneRoutes: Route[] = [
     handle: (call) => {
       const { cluster, path, who } = call;
       check(call);
-      const run = (log: Log): Promise<void> =>
-        cluster.withFileLock(call.params.integer('newid') ?? 0, () => clone(call, log));
+      const { source, newid } = requestOf(call);
+      const copy = (log: Log) => cluster.withFileLock(newid, () => clone(call, log), 'copy');
+      // The lock on a running source is held alone, so that its clones wait for each other.
+      const run = (log: Log) => cluster.withFileLock(source.vmid, () => copy(log), source.running ? 'copy' : 'source');
       return cluster.startTask(path.node ?? '', 'qmclone', path.vmid ?? '', who.id, run);
     },
   },
@@ -75,14 +83,16 @@ function check(call: Call): void {
   }
   cluster.checkLock(source);
   if (storage && !full) throw died("parameter 'storage' not allowed for linked clones");
-  const volumes = drivesOf(source.config).map(({ drive }) => drive.get('file') ?? '');
-  for (const name of new Set(volumes.flatMap((volid) => storage ?? storageOf(volid) ?? [])))
-    cluster.access.require(who, `/storage/${name}`, ['Datastore.AllocateSpace']);
-  for (const [key, value] of Object.entries(source.config)) {
-    const bridge = /^net\d+$/.test(key) ? parseProperties(String(value)).get('bridge') : undefined;
-    if (bridge) cluster.access.require(who, `/sdn/zones/localnetwork/${bridge}`, ['SDN.Use']);
+  const volumes = drivesOf(source.config);
+  for (const { drive } of volumes) {
+    const own = storageOf(drive.get('file') ?? '');
+    if (own && !isCdrom(drive)) cluster.access.require(who, `/storage/${storage ?? own}`, ['Datastore.AllocateSpace']);
   }
-  const local = volumes.some((volid) => isLocal(cluster, volid));
+  for (const [key, value] of Object.entries(source.config)) {
+    if (/^hostpci\d+$/.test(key)) requireMapping(cluster, who, key, String(value));
+    if (/^net\d+$/.test(key)) requireBridge(cluster, who, String(value));
+  }
+  const local = volumes.some(({ drive }) => isLocal(cluster, drive.get('file') ?? ''));
   if (target && local) throw died(`can't clone VM to node '${target}' (VM uses local storage)`);
   if (cluster.vms.get(newid)?.node === source.node)
     throw died(`unable to create VM ${newid}: config file already exists`);
@@ -102,7 +112,10 @@ async function clone(call: Call, log: Log): Promise<void> {
     config.name = params.text('name') ?? `Copy-of-VM-${source.config.name ?? source.vmid}`;
     const description = params.text('description');
     if (description !== undefined) config.description = description;
-    await cluster.sleep(cluster.latency.clone);
+    const system = parseDrive(source.config[bootDisk(source.config) ?? ''] ?? '').get('file') ?? '';
+    const onto = storage ?? storageOf(system);
+    if (full && onto) await cluster.copyOnto(onto, source.node);
+    else await cluster.sleep(cluster.latency.task);
     for (const { slot, drive } of drivesOf(source.config)) {
       if (isCdrom(drive) && !isCloudInit(drive)) continue;
       const volume = cluster.volumes.find(drive.get('file') ?? '', source.node);

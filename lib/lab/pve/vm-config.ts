@@ -1,21 +1,12 @@
 import { createHash } from 'node:crypto';
-import { badParameters, died } from './errors.ts';
-import type { Spec } from './params.ts';
-import { isCdrom, isDrive, parseDrive, parseProperties, printProperties } from './properties.ts';
+import { died } from './errors.ts';
+import { isDrive, parseProperties, printProperties } from './properties.ts';
 import { type Call, type Route, vmNeeds } from './router.ts';
 import type { Vm, VmConfig } from './types.ts';
-import { attachDrive, checkDrive, detachDrive } from './vm-drives.ts';
-import { kindOfOption, needsRestart, privilegeOf, storedValue } from './vm-options.ts';
-
-const UPDATE: Spec = {
-  delete: 'string',
-  revert: 'string',
-  digest: 'string',
-  force: 'boolean',
-  skiplock: 'boolean',
-  background_delay: 'integer',
-  'import-working-storage': 'storage-id',
-};
+import { namesToDelete, optionsOf, UPDATE } from './vm-changes.ts';
+import { attachDrive, detachDrive } from './vm-drives.ts';
+import { kindOfOption, needsRestart, storedValue } from './vm-options.ts';
+import { ANY_CONFIG, checkChanges, checkDevices } from './vm-permissions.ts';
 
 export const configRoutes: Route[] = [
   {
@@ -34,7 +25,7 @@ export const configRoutes: Route[] = [
   {
     method: 'PUT',
     path: '/nodes/{node}/qemu/{vmid}/config',
-    needs: vmNeeds(),
+    needs: ANY_CONFIG,
     spec: UPDATE,
     kindOf: kindOfOption,
     handle: async (call) => {
@@ -45,7 +36,7 @@ export const configRoutes: Route[] = [
   {
     method: 'POST',
     path: '/nodes/{node}/qemu/{vmid}/config',
-    needs: vmNeeds(),
+    needs: ANY_CONFIG,
     spec: UPDATE,
     kindOf: kindOfOption,
     handle: (call) => {
@@ -70,43 +61,16 @@ export function vmOf({ cluster, path }: Call): Vm {
   return cluster.vm(path.node ?? '', Number(path.vmid));
 }
 
-/** Names in the configuration that are no options: they come from the call around them. */
-const NOT_OPTIONS = new Set([...Object.keys(UPDATE), 'vmid', 'node', 'pool', 'storage', 'start', 'unique', 'bwlimit']);
-
-function optionsOf({ params }: Call): Map<string, string> {
-  const options = new Map([...params.values].filter(([name]) => !NOT_OPTIONS.has(name)));
-  const cdrom = options.get('cdrom');
-  options.delete('cdrom');
-  if (cdrom !== undefined) options.set('ide2', cdrom.includes('media=') ? cdrom : `${cdrom},media=cdrom`);
-  return options;
-}
-
-/** Everything that can be refused before anything changes. */
-export function checkChanges(call: Call, vmid: number): void {
-  const { cluster, who, params } = call;
-  const require = (privilege: string): void =>
-    cluster.access.require(who, `/vms/${vmid}`, [privilege], false, cluster.poolOf(vmid) ?? params.text('pool'));
-  for (const name of namesToDelete(call)) {
-    const drive = isDrive(name) ? parseDrive(cluster.vms.get(vmid)?.config[name] ?? '') : undefined;
-    require(drive && isCdrom(drive) ? 'VM.Config.CDROM' : privilegeOf(name));
-  }
-  for (const [name, value] of optionsOf(call)) {
-    if (isDrive(name)) checkDrive(call, vmid, value);
-    else require(privilegeOf(name));
-    if (/^net\d+$/.test(name)) checkNet(call, name, value);
-    if (/^hostpci\d+$/.test(name)) checkPci(call, name, value);
-  }
-}
-
 async function update(call: Call): Promise<void> {
   const vm = vmOf(call);
   checkChanges(call, vm.vmid);
+  call.cluster.checkLock(vm);
   await call.cluster.withFileLock(vm.vmid, () => {
     const current = vmOf(call);
     call.cluster.checkLock(current);
+    checkDevices(call, vm.vmid, current.config);
     const digest = call.params.text('digest');
-    if (digest && digest !== digestOf(current.config))
-      throw died('detected modified configuration - file changed by other user? Try again.');
+    if (digest && digest !== digestOf(current.config)) throw died('checksum mismatch (file change by other user?)');
     applyChanges(call, current);
   });
 }
@@ -152,28 +116,6 @@ function pending(vm: Vm): { key: string; value?: string | number; pending?: stri
       now[key] !== vm.config[key] &&
       key !== 'cipassword' && { pending: vm.config[key] }),
   }));
-}
-
-function namesToDelete({ params }: Call): string[] {
-  return (params.text('delete') ?? '').split(/[\s,;]+/).filter(Boolean);
-}
-
-function checkNet({ cluster, who }: Call, name: string, value: string): void {
-  const card = parseProperties(value);
-  const models = ['virtio', 'e1000', 'e1000e', 'rtl8139', 'vmxnet3'];
-  if (!models.some((model) => card.has(model)) && !models.includes(card.get('model') ?? card.get('') ?? ''))
-    throw badParameters({
-      [name]: `invalid format - format error\n${name}.model: property is missing and it is not optional\n`,
-    });
-  const bridge = card.get('bridge');
-  if (bridge) cluster.access.require(who, `/sdn/zones/localnetwork/${bridge}`, ['SDN.Use']);
-}
-
-function checkPci({ cluster, who }: Call, name: string, value: string): void {
-  if (who.isRoot) return;
-  const mapping = parseProperties(value, 'host').get('mapping');
-  if (!mapping) throw died(`only root can set '${name}' config for non-mapped devices`);
-  cluster.access.require(who, `/mapping/pci/${mapping}`, ['Mapping.Use']);
 }
 
 /** "virtio=MAC,bridge=…", whichever way it was given; a card without a MAC gets one. */

@@ -1,15 +1,23 @@
 import { messageOf } from '../../errors.ts';
 import { died } from './errors.ts';
 import type { Route } from './router.ts';
-import { applyChanges, checkChanges } from './vm-config.ts';
+import { applyChanges } from './vm-config.ts';
 import { kindOfOption } from './vm-options.ts';
+import { checkChanges, checkPci } from './vm-permissions.ts';
 import { powerOn } from './vm-power.ts';
 
 export const createRoutes: Route[] = [
   {
     method: 'POST',
     path: '/nodes/{node}/qemu',
-    needs: [{ at: '/vms/{vmid}', have: ['VM.Allocate'] }],
+    needs: [
+      {
+        or: [
+          { at: '/vms/{vmid}', have: ['VM.Allocate'] },
+          { at: '/pool/{pool}', have: ['VM.Allocate'] },
+        ],
+      },
+    ],
     spec: {
       vmid: 'vmid!',
       pool: 'string',
@@ -26,7 +34,9 @@ export const createRoutes: Route[] = [
       const vmid = params.integer('vmid') ?? 0;
       const pool = params.text('pool');
       if (pool !== undefined && !cluster.pools.has(pool)) throw died(`pool '${pool}' does not exist`);
+      if (params.flag('start')) cluster.access.require(who, `/vms/${vmid}`, ['VM.PowerMgmt'], false, pool);
       checkChanges(call, vmid);
+      for (const [name, value] of params.values) if (/^hostpci\d+$/.test(name)) checkPci(call, vmid, name, value);
       const taken = cluster.vms.get(vmid);
       if (taken) throw died(`unable to create VM ${vmid} - VM ${vmid} already exists on node '${taken.node}'`);
       const vm = cluster.addVm(vmid, node, { lock: 'create' });

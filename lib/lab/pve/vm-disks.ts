@@ -1,3 +1,4 @@
+import { bootDisk } from './cluster.ts';
 import { badParameters, died } from './errors.ts';
 import { isCdrom, isCloudInit, isDrive, parseDrive, printDrive, printSize } from './properties.ts';
 import type { Call, Route } from './router.ts';
@@ -91,6 +92,7 @@ function resize(call: Call): void {
     throw died(`zfs error: cannot set property for '${volume.volid}': size is greater than available space`);
   volume.bytes = bytes;
   vm.config[slot] = printDrive(drive.set('size', printSize(bytes)));
+  if (vm.running && slot === bootDisk(vm.config)) cluster.machines.resize?.(vm.vmid, bytes);
 }
 
 async function move(call: Call): Promise<void> {

@@ -11,6 +11,7 @@ import {
   storageOf,
 } from './properties.ts';
 import type { Call } from './router.ts';
+import { checkAccess } from './storage-access.ts';
 import type { Vm } from './types.ts';
 
 const EFI_BYTES = 2 ** 20;
@@ -18,30 +19,34 @@ const TPM_BYTES = 4 * 2 ** 20;
 const CLOUDINIT_BYTES = 4 * 2 ** 20;
 
 /**
- * Privileges for setting a drive, and what can be said about it before the work starts.
- * @throws PveError 403, or 500 for a storage that does not exist or holds no such thing
+ * What can be said of a drive before the work starts: whether its storage may be used, and holds such a thing.
+ * @throws PveError 403, or 500 for a storage or a volume that does not exist
  */
-export function checkDrive({ cluster, who, path }: Call, vmid: number, value: string): void {
+export function checkStorage({ cluster, who, path }: Call, vmid: number, value: string): void {
   const drive = parseDrive(value);
   const file = drive.get('file') ?? '';
-  const cloudInit = isCloudInit(drive);
-  const privileges = cloudInit
-    ? ['VM.Config.Cloudinit', 'VM.Config.CDROM']
-    : [isCdrom(drive) ? 'VM.Config.CDROM' : 'VM.Config.Disk'];
-  const pool = cluster.poolOf(vmid);
-  cluster.access.require(who, `/vms/${vmid}`, privileges, cloudInit, pool);
   const storage = storageOf(file);
   if (storage === undefined) return;
   const { content } = cluster.volumes.storage(storage);
-  const allocates = cloudInit || /^[^:]+:\d+(\.\d+)?$/.test(file);
-  if (allocates) {
+  if (/:cloudinit$/.test(file)) return;
+  if (!isCdrom(drive) && /^[^:]+:\d+(\.\d+)?$/.test(file)) {
     cluster.access.require(who, `/storage/${storage}`, ['Datastore.AllocateSpace']);
     if (!content.includes('images'))
       throw badParameters({ storage: `storage '${storage}' does not support vm images` });
-  } else if (isCdrom(drive)) {
-    cluster.access.require(who, `/storage/${storage}`, ['Datastore.Audit', 'Datastore.AllocateSpace'], true);
-    if (!cluster.volumes.find(file, path.node ?? '')) throw died(`volume '${file}' does not exist`);
+    return;
   }
+  const volume = cluster.volumes.find(file, path.node ?? '');
+  if (!volume) throw died(`volume '${file}' does not exist`);
+  checkAccess(cluster, who, volume, vmid);
+}
+
+/** Privileges for setting or removing a drive, once the VM's configuration is locked. @throws PveError 403 */
+export function checkDrive({ cluster, who }: Call, vmid: number, value: string | number): void {
+  const drive = parseDrive(value);
+  const privileges = isCloudInit(drive)
+    ? ['VM.Config.Cloudinit', 'VM.Config.CDROM']
+    : [isCdrom(drive) ? 'VM.Config.CDROM' : 'VM.Config.Disk'];
+  cluster.access.require(who, `/vms/${vmid}`, privileges, false, cluster.poolOf(vmid));
 }
 
 /** Puts a drive into a slot: allocates what is asked for, keeps what is there. @returns the configuration's value */

@@ -24,7 +24,7 @@ export const powerRoutes: Route[] = [
     'qmshutdown',
     { keepActive: 'boolean', forceStop: 'boolean', ...COMMON },
     async ({ cluster }, vm) => {
-      if (!vm.running) throw died(`VM ${vm.vmid} not running`);
+      if (!vm.running) return;
       await cluster.sleep(cluster.latency.shutdown);
       await powerOff(cluster, vm);
     },
@@ -98,7 +98,7 @@ async function bringUp(cluster: Cluster, vm: Vm, isSameRun: () => boolean): Prom
   }
   await cluster.sleep(cluster.latency.boot);
   if (!isSameRun()) return;
-  const guest = await cluster.machines.boot(guestSpec(vm, disk.bytes));
+  const guest = await cluster.machines.boot(guestSpec(vm, disk.bytes, cluster.faults.addressOf(vm.vmid)));
   if (vm.running && isSameRun()) vm.running.guest = guest;
   else {
     await guest.stop();
@@ -123,7 +123,8 @@ function checkDevices(cluster: Cluster, vm: Vm): void {
   }
 }
 
-function guestSpec(vm: Vm, diskBytes: number): GuestSpec {
+/** @param elsewhere the address that it takes instead of cloud-init's */
+function guestSpec(vm: Vm, diskBytes: number, elsewhere?: string): GuestSpec {
   const { config } = vm;
   const cloudInit = drives(config).some(isCloudInit);
   const ip = cloudInit ? parseProperties(String(config.ipconfig0 ?? '')).get('ip') : undefined;
@@ -131,7 +132,7 @@ function guestSpec(vm: Vm, diskBytes: number): GuestSpec {
     vmid: vm.vmid,
     name: String(config.name ?? `VM${vm.vmid}`),
     node: vm.node,
-    address: ip === undefined || ip === 'dhcp' ? undefined : ip.split('/')[0],
+    address: elsewhere ?? (ip === undefined || ip === 'dhcp' ? undefined : ip.split('/')[0]),
     cloudInit,
     user: cloudInit && config.ciuser !== undefined ? String(config.ciuser) : undefined,
     sshKeys: cloudInit
