@@ -18,6 +18,10 @@ resource "proxmox_virtual_environment_vm" "node" {
   timeout_stop_vm     = each.value.gpu == null ? 300 : 600
   timeout_shutdown_vm = each.value.gpu == null ? 300 : 600
 
+  # A disk that no configuration names, and that has the VM's number, may be anybody's: of another cluster on the same
+  # NAS, or put aside by hand. With the VM go its own disks.
+  delete_unreferenced_disks_on_destroy = false
+
   clone {
     vm_id     = each.value.template_vmid
     node_name = each.value.template_node
@@ -71,9 +75,22 @@ resource "proxmox_virtual_environment_vm" "node" {
     interface    = "ide2"
 
     ip_config {
-      ipv4 {
-        address = each.value.address_cidr
-        gateway = each.value.gateway
+      dynamic "ipv4" {
+        for_each = strcontains(each.value.address_cidr, ":") ? [] : [each.value]
+
+        content {
+          address = ipv4.value.address_cidr
+          gateway = ipv4.value.gateway
+        }
+      }
+
+      dynamic "ipv6" {
+        for_each = strcontains(each.value.address_cidr, ":") ? [each.value] : []
+
+        content {
+          address = ipv6.value.address_cidr
+          gateway = ipv6.value.gateway
+        }
       }
     }
 
@@ -102,8 +119,9 @@ resource "proxmox_virtual_environment_vm" "node" {
   }
 
   # An imported VM has no clone block, and shows the EFI disk that every clone brings along: without these it would be
-  # replaced, or planned for ever. Nothing wider: drift must show.
+  # replaced, or planned for ever. How long Terraform waits for the agent is nothing of the VM's, and yet the provider
+  # restarts a VM for which it changes. Nothing wider: drift must show.
   lifecycle {
-    ignore_changes = [clone, efi_disk]
+    ignore_changes = [clone, efi_disk, agent[0].timeout]
   }
 }

@@ -6,7 +6,7 @@ output "nodes" {
       vmid    = vm.vm_id
       node    = vm.node_name
       mac     = vm.network_device[0].mac_address
-      address = try([for a in flatten(vm.ipv4_addresses) : a if a != "127.0.0.1"][0], null)
+      address = try([for a in flatten([vm.ipv4_addresses, vm.ipv6_addresses]) : a if !can(regex("^(127\\.|::1$|fe80:)", a))][0], null)
     }
   }
 }

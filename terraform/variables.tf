@@ -1,22 +1,51 @@
-# Generated from homelab.yaml as homelab.auto.tfvars.json; could be written by hand as well.
+# Generated from homelab.yaml as homelab.auto.tfvars.json; could be written by hand as well. What homelab.yaml's own
+# rules refuse is refused here too, before Proxmox is asked anything: each message names the VM and its value.
 
 variable "lab" {
   description = "Name of the lab; it stands in the description of every VM."
   type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", var.lab))
+    error_message = "lab \"${var.lab}\" is not a name: use lower-case letters, digits and \"-\" (at most 63)."
+  }
 }
 
 variable "endpoint" {
   description = "The Proxmox API of any node of the cluster: https://10.20.11.11:8006/"
   type        = string
+  nullable    = false
+
+  # Without a port the provider would dial 443, and a path would be put before /api2/json.
+  validation {
+    condition     = can(regex("^https://([A-Za-z0-9.-]+|\\[[0-9A-Fa-f:.]+\\]):[1-9][0-9]{0,4}/?$", var.endpoint))
+    error_message = "endpoint \"${var.endpoint}\" is not https://HOST:PORT/; write one such as https://10.20.11.11:8006/, with its port and without a path."
+  }
+}
+
+variable "template_disk_gib" {
+  description = "Size of the template's disk: a clone's disk can grow from there, and never shrink."
+  type        = number
+  default     = 8
+  nullable    = false
 
   validation {
-    condition     = can(regex("^https://[^/]+/?$", var.endpoint))
-    error_message = "endpoint must be https://HOST:PORT/."
+    condition     = var.template_disk_gib >= 8 && var.template_disk_gib <= 2048
+    error_message = "template_disk_gib is ${var.template_disk_gib}; it is from 8 to 2048."
   }
+}
+
+variable "reserved" {
+  description = "Who else has addresses, by name: an address, or FIRST-LAST (of IPv4). No VM may have one of them."
+  type        = map(string)
+  default     = {}
+  nullable    = false
 }
 
 variable "nodes" {
   description = "The VMs, by name."
+  nullable    = false
 
   type = map(object({
     vmid          = number
@@ -34,7 +63,7 @@ variable "nodes" {
     bridge        = string
     vlan          = optional(number) # null: untagged
     user          = string
-    ssh_keys      = list(string)
+    ssh_keys      = list(string)     # public keys
     gpu           = optional(string) # a PCI resource mapping; null: none
     tags          = optional(list(string), [])
     description   = optional(string, "")
@@ -42,42 +71,19 @@ variable "nodes" {
   }))
 
   validation {
-    condition     = length(distinct([for n in values(var.nodes) : n.vmid])) == length(var.nodes)
-    error_message = "Every VM needs a vmid of its own."
+    condition     = length(var.nodes) > 0
+    error_message = "nodes is empty, and every VM would be destroyed; when that is wanted, leave it as it is and run terraform destroy."
   }
 
+  # Templates, because they are functions: a rule stands there once, and says of each VM what is wrong with which value.
   validation {
-    condition     = alltrue([for n in values(var.nodes) : n.vmid >= 100 && n.vmid != n.template_vmid])
-    error_message = "A vmid is at least 100 and not that of the template."
+    condition     = templatefile("${path.module}/rules-vm.tftpl", { nodes = var.nodes, template_disk_gib = var.template_disk_gib }) == ""
+    error_message = templatefile("${path.module}/rules-vm.tftpl", { nodes = var.nodes, template_disk_gib = var.template_disk_gib })
   }
 
+  # What VMs are to each other, and to everything else of the lab.
   validation {
-    condition     = length(distinct([for n in values(var.nodes) : n.address_cidr])) == length(var.nodes)
-    error_message = "Every VM needs an address of its own."
-  }
-
-  validation {
-    condition     = alltrue([for n in values(var.nodes) : can(cidrhost(n.address_cidr, 0))])
-    error_message = "address_cidr must be an address with its prefix, such as 10.20.11.80/24."
-  }
-
-  validation {
-    condition     = alltrue([for name in keys(var.nodes) : can(regex("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", name))])
-    error_message = "A VM's name must be a DNS label."
-  }
-
-  validation {
-    condition     = alltrue([for n in values(var.nodes) : n.vlan == null ? true : n.vlan >= 1 && n.vlan <= 4094])
-    error_message = "vlan must be from 1 to 4094, or null."
-  }
-
-  validation {
-    condition     = alltrue([for n in values(var.nodes) : length(n.ssh_keys) > 0])
-    error_message = "Without an SSH key nobody could log in: ssh_keys must not be empty."
-  }
-
-  validation {
-    condition     = alltrue(flatten([for n in values(var.nodes) : [for tag in n.tags : can(regex("^[a-z0-9_][a-z0-9_.+-]*$", tag))]]))
-    error_message = "Tags are lower-case words."
+    condition     = templatefile("${path.module}/rules-lab.tftpl", { nodes = var.nodes, reserved = var.reserved }) == ""
+    error_message = templatefile("${path.module}/rules-lab.tftpl", { nodes = var.nodes, reserved = var.reserved })
   }
 }
