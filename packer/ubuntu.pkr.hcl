@@ -92,12 +92,12 @@ source "proxmox-iso" "ubuntu" {
 
   # What stands after "---" stays in the installed system: network cards keep the names eth0, eth1, … also
   # when a GPU is passed through and the PCI addresses move.
-  boot_wait         = "8s"
-  boot_key_interval = "75ms"
+  boot_wait         = var.boot_wait
+  boot_key_interval = var.boot_key_interval
   boot_command = [
-    "c<wait2>",
-    "linux /casper/vmlinuz autoinstall --- net.ifnames=0 biosdevname=0<enter><wait5>",
-    "initrd /casper/initrd<enter><wait10>",
+    "c<wait1s>",
+    "linux /casper/vmlinuz autoinstall --- net.ifnames=0 biosdevname=0<enter><wait${var.boot_pause}>",
+    "initrd /casper/initrd<enter><wait${var.boot_pause}>",
     "boot<enter>",
   ]
 
@@ -105,12 +105,17 @@ source "proxmox-iso" "ubuntu" {
   ssh_private_key_file   = var.ssh_private_key_file
   ssh_host               = var.ssh_host == "" ? null : var.ssh_host
   ssh_port               = var.ssh_port
-  ssh_timeout            = "45m"
+  ssh_timeout            = var.ssh_timeout
   ssh_handshake_attempts = 100
 }
 
 build {
   sources = ["source.proxmox-iso.ubuntu"]
+
+  provisioner "file" {
+    source      = var.grow_root_file
+    destination = "/tmp/grow-root.sh"
+  }
 
   provisioner "shell" {
     script          = "${path.root}/clean.sh"

@@ -118,3 +118,32 @@ variable "user_data_file" {
   type        = string
   description = "The answers of the installation (autoinstall), rendered."
 }
+
+variable "grow_root_file" {
+  type        = string
+  description = "templates/grow-root.sh, which goes into the template."
+}
+
+variable "boot_wait" {
+  type        = string
+  default     = "8s"
+  description = "From the start until the installer's boot menu is there; it goes on by itself after 30 s."
+}
+
+variable "boot_pause" {
+  type        = string
+  default     = "5s"
+  description = "Until GRUB has loaded the kernel, and then its initial RAM disk: keys that come earlier may get lost."
+}
+
+variable "boot_key_interval" {
+  type        = string
+  default     = "75ms"
+  description = "Between two keys: the console loses some that come faster."
+}
+
+variable "ssh_timeout" {
+  type        = string
+  default     = "45m"
+  description = "Until the installed system answers by SSH."
+}

@@ -1,25 +1,27 @@
 import type { Lab } from '../lab-context.ts';
-import { caFile } from '../lookup.ts';
+import { goTrust } from '../lookup.ts';
 import type { TemplateSeen, TemplateSources } from '../observe/template.ts';
-import { renderAutoinstall } from '../render/autoinstall.ts';
-import { renderPkrvars } from '../render/pkrvars.ts';
-import type { Note, Step, Value } from '../step.ts';
+import type { Step, Value } from '../step.ts';
 import { atLeast } from '../version.ts';
-import { shownPath } from './shown-path.ts';
-import { renderNotes, stampOf, type TemplateStamp, templateInputs } from './template-hash.ts';
-import type { TemplateAt } from './template-placement.ts';
+import { writeSteps } from './generated.ts';
+import { packerFiles, renderUserData, type TemplatePaths } from './template-files.ts';
+import { parseNotes, staleness, stampOf, type TemplateStamp, templateInputs } from './template-hash.ts';
+import type { PlacedTemplate } from './template-placement.ts';
+import { trustSteps } from './trust.ts';
 
 const MINUTES = 60;
-/** Where build-template keeps Packer's generated files, and the file name of the ISO. */
-export type TemplatePaths = { folder: string; variables: string; userData: string; isoName: string };
 
-/** ISO, generated files, and Packer itself, on the build node. */
+/**
+ * ISO, generated files, and Packer itself, on the build node.
+ * @param after ids of steps that make room
+ */
 export function buildSteps(
   lab: Lab,
   seen: TemplateSeen,
   paths: TemplatePaths,
-  base: TemplateAt,
+  base: PlacedTemplate,
   wanted: TemplateStamp,
+  after: string[],
 ): Step[] {
   const { config } = lab;
   const { template, proxmox } = config;
@@ -32,6 +34,8 @@ export function buildSteps(
       title: `fetch ${paths.isoName} to ${iso.storage} of ${host}`,
       why: 'absent',
       host,
+      // Where Packer lacks its plugin nothing could come of it.
+      after: ['packer/validate'],
       action: {
         kind: 'pve',
         method: 'POST',
@@ -47,32 +51,10 @@ export function buildSteps(
       },
     });
 
-  const write = (id: string, path: string, content: string): void => {
-    const now = seen.generated[path];
-    if (now !== content)
-      steps.push({
-        id,
-        title: `write ${shownPath(lab, path)}`,
-        why: now === undefined ? 'absent' : 'differs',
-        host,
-        action: { kind: 'write', path, content, mode: 0o600 },
-      });
-  };
-  const variables = renderPkrvars(config, {
-    endpoint: `${seen.api}/api2/json`,
-    vmid: base.vmid,
-    description: renderNotes(wanted),
-    isoFile: `${iso.storage}:iso/${paths.isoName}`,
-    storageType: storageOf(seen, host, template.storage)?.type ?? '',
-    privateKeyFile: seen.sources.privateKeyFile,
-    userDataFile: paths.userData,
-    ssh: seen.ssh,
-  });
-  write('packer/user-data', paths.userData, renderUserData(config, seen.sources));
-  write('packer/variables', paths.variables, variables);
-
-  const files = ['packer/user-data', 'packer/variables'];
-  const ca = caFile(lab);
+  steps.push(...writeSteps(lab, seen.record, packerFiles(lab, seen, paths, base, wanted)));
+  const trust = trustSteps(lab, seen.trust);
+  steps.push(...trust);
+  const files = ['packer/user-data', 'packer/variables', ...trust.map(({ id }) => id)];
   const env: Record<string, Value> = {
     PACKER_CACHE_DIR: `${paths.folder}/cache`,
     PKR_VAR_token_secret: { secret: 'PROXMOX_TOKEN_SECRET' },
@@ -80,12 +62,12 @@ export function buildSteps(
       PKR_VAR_username: proxmox.token_id.split('!')[0] ?? '',
       PKR_VAR_password: { secret: 'PROXMOX_PASSWORD' },
     }),
-    ...(ca && { SSL_CERT_FILE: ca }),
+    ...goTrust(lab),
   };
   const packer = (verb: string, argv: string[], after: string[], minutes: number): Step => ({
     id: `packer/${verb}`,
     title: `packer ${verb}`,
-    why: `no current template on ${host}`,
+    why: reasonFor(base, wanted),
     host,
     after,
     action: {
@@ -103,73 +85,24 @@ export function buildSteps(
     packer(
       'build',
       ['-color=false', `-var-file=${paths.variables}`],
-      ['packer/validate', 'iso/download', `${host}/remove`],
+      ['packer/validate', 'iso/download', ...after],
       90,
     ),
   );
   return steps;
 }
 
+/** Why a node needs a template: "no template on pve-02", "stale: iso changed". */
+export function reasonFor({ node, old }: PlacedTemplate, wanted: TemplateStamp): string {
+  const stamp = old && parseNotes(old.description);
+  return stamp ? staleness(stamp, wanted) : `no template on ${node}`;
+}
+
 /** The stamp of a template made of what lies here now; undefined without a public key. */
 export function wantedStamp({ config }: Lab, sources: TemplateSources): TemplateStamp | undefined {
   if (!sources.publicKey) return undefined;
-  return stampOf(templateInputs(config, renderUserData(config, sources), sources.hcl));
-}
-
-/** What keeps Packer from building. */
-export function buildProblems(lab: Lab, seen: TemplateSeen): Note[] {
-  const { template } = lab.config;
-  const notes = storageProblems(seen, template.build_node, template.storage);
-  const blocker = (text: string, fix: string): Note => ({ level: 'blocker', text, fix });
-  if (!seen.iso.ok)
-    notes.push(
-      blocker(
-        `${template.iso.storage} of ${template.build_node} cannot be read: ${seen.iso.reason}`,
-        'it needs Datastore.Audit and Datastore.AllocateTemplate; npx tsx scripts/check.ts says which role to make',
-      ),
-    );
-  if (seen.packer.problem)
-    notes.push(
-      blocker(seen.packer.problem, 'install Packer 1.10 or newer: https://developer.hashicorp.com/packer/install'),
-    );
-  return notes;
-}
-
-/** What is wrong with a node's storage for VM disks. */
-export function storageProblems(seen: TemplateSeen, node: string, name: string): Note[] {
-  const storages = seen.storages[node];
-  if (!storages?.ok)
-    return [
-      {
-        level: 'blocker',
-        text: `${node} does not answer: ${storages?.reason ?? 'not asked'}`,
-        fix: 'is it up, and has the token Sys.Audit on it?',
-      },
-    ];
-  const found = storageOf(seen, node, name);
-  if (found?.active && found.content.includes('images')) return [];
-  return [
-    {
-      level: 'blocker',
-      text: `storage ${name} ${found ? (found.active ? 'takes no VM disks' : 'is not active') : 'does not exist'} on ${node}`,
-      fix: 'correct template.storage in homelab.yaml, or the storage (Datacenter → Storage)',
-    },
-  ];
-}
-
-function storageOf(seen: TemplateSeen, node: string, name: string) {
-  const storages = seen.storages[node];
-  return storages?.ok ? storages.value.find((storage) => storage.name === name) : undefined;
-}
-
-function renderUserData({ template }: Lab['config'], sources: TemplateSources): string {
-  const { timezone, user, name } = template;
-  return renderAutoinstall(sources.userData, {
-    hostname: name.replaceAll('.', '-'),
-    timezone,
-    user,
-    publicKey: sources.publicKey ?? '',
-  });
+  const inputs = templateInputs(config, renderUserData(config, sources), sources.growRoot, sources.hcl);
+  return stampOf(inputs, config.name);
 }
 
 /** Plugins came with Packer 1.7; before, the builder is built in. */

@@ -1,52 +1,60 @@
+import type { VmSeen } from '../observe/vms.ts';
 import type { Step } from '../step.ts';
+import { reasonFor } from './template-build.ts';
 import { renderNotes, type TemplateStamp } from './template-hash.ts';
-import type { TemplateAt } from './template-placement.ts';
-import type { TemplateState } from './template-state.ts';
+import type { PlacedTemplate, TemplateAt } from './template-placement.ts';
+import { deleteCd, generatedCds } from './template-prune.ts';
 
 const MINUTES = 60;
 
 /**
- * Deletes what stands in the way. A template that served counts as a loss; the rest of an aborted build does not.
- * @param after a copy is deleted only when what replaces it was built
+ * Deletes what a killed Packer left. Nothing is lost with it.
+ * @param cds CDs that Packer generated, by volume id, on the build node
  */
-export function removal(at: TemplateAt, state: TemplateState | undefined, after: string[]): Step[] {
-  if (state?.is !== 'stale' && state?.is !== 'leftover') return [];
-  const { vm } = state;
-  const path = `/nodes/${vm.node}/qemu/${vm.vmid}`;
-  const id = `${at.node}/remove`;
-  const stop: Step = {
-    id: `${at.node}/stop`,
-    title: `stop VM ${vm.vmid}`,
-    why: 'it is left from a build that was interrupted',
-    host: at.node,
-    after,
-    action: { kind: 'pve', method: 'POST', path: `${path}/status/stop`, deadline: 2 * MINUTES },
-  };
-  const remove: Step = {
-    id,
-    title: `delete ${vm.template ? 'template' : 'VM'} ${vm.vmid}`,
-    why: state.is === 'stale' ? state.why : 'it is left from a build that was interrupted',
-    host: at.node,
-    after: vm.running ? [stop.id] : after,
-    ...(state.is === 'stale' && { destroys: [`template ${vm.name} (${vm.vmid}) on ${vm.node}`] }),
-    action: {
-      kind: 'pve',
-      method: 'DELETE',
-      path,
-      params: { purge: 1, 'destroy-unreferenced-disks': 1 },
-      deadline: 5 * MINUTES,
-    },
-  };
-  return vm.running ? [stop, remove] : [remove];
+export function removeLeftovers(leftovers: readonly VmSeen[], cds: readonly string[], buildNode: string): Step[] {
+  const why = 'it is left from a build that was interrupted';
+  return leftovers.flatMap((vm) => {
+    const { vmid, node, running } = vm;
+    const path = `/nodes/${node}/qemu/${vmid}`;
+    const stop: Step = {
+      id: `leftover ${vmid}/stop`,
+      title: `stop VM ${vmid}`,
+      why,
+      host: node,
+      action: { kind: 'pve', method: 'POST', path: `${path}/status/stop`, deadline: 2 * MINUTES },
+    };
+    const remove: Step = {
+      id: `leftover ${vmid}/remove`,
+      title: `delete VM ${vmid}`,
+      why,
+      host: node,
+      after: running ? [stop.id] : [],
+      action: {
+        kind: 'pve',
+        method: 'DELETE',
+        path,
+        params: { purge: 1, 'destroy-unreferenced-disks': 1 },
+        deadline: 5 * MINUTES,
+      },
+    };
+    const left = generatedCds(vm).filter((volume) => cds.includes(volume));
+    return [
+      ...(running ? [stop, remove] : [remove]),
+      ...left.map((volume) => deleteCd(buildNode, volume, why, [remove.id])),
+    ];
+  });
 }
 
-/** Full clone beside the original, migration to its node, conversion: each from where the last run stopped. */
+/**
+ * Full clone beside the original, migration to its node, conversion: each from where the last run stopped.
+ * @param after ids of steps that make room for it, or the original
+ */
 export function copySteps(
   name: string,
   base: TemplateAt,
-  at: TemplateAt,
-  state: TemplateState,
+  at: PlacedTemplate,
   wanted: TemplateStamp,
+  after: string[],
 ): Step[] {
   const call = (verb: string, title: string, why: string, node: string, vmid: number, params: object): Step => ({
     id: `${at.node}/${verb}`,
@@ -62,13 +70,13 @@ export function copySteps(
     },
   });
   const clone: Step = {
-    ...call('clone', `clone ${base.vmid} to ${at.vmid}`, 'no current template', base.node, base.vmid, {
+    ...call('clone', `clone ${base.vmid} to ${at.vmid}`, reasonFor(at, wanted), base.node, base.vmid, {
       newid: at.vmid,
       full: 1,
       name,
-      description: renderNotes(wanted),
+      description: renderNotes({ ...wanted, for: at.node }),
     }),
-    after: ['packer/build', `${at.node}/remove`],
+    after,
     // Proxmox locks the template while it is copied.
     lane: `template ${base.vmid}`,
   };
@@ -83,7 +91,7 @@ export function copySteps(
     ...call('template', `make ${at.vmid} a template`, 'it is a VM still', at.node, at.vmid, {}),
     after: [migrate.id],
   };
-  if (state.is === 'cloned') return [migrate, convert];
-  if (state.is === 'migrated') return [convert];
+  if (at.is === 'cloned') return [migrate, convert];
+  if (at.is === 'unconverted') return [convert];
   return [clone, migrate, convert];
 }

@@ -1,27 +1,37 @@
 import type { Lab } from '../lab-context.ts';
 import type { TemplateSeen } from '../observe/template.ts';
-import { type Note, noSteps, type Plan, type Step } from '../step.ts';
+import type { VmSeen } from '../observe/vms.ts';
+import type { Answer } from '../ports/types.ts';
+import { joinPlans, type Note, type Plan, type Step } from '../step.ts';
+import { editedNotes } from './generated.ts';
+import { buildSteps, hasInit, wantedStamp } from './template-build.ts';
+import { copySteps, removeLeftovers } from './template-copies.ts';
+import { packerFiles, type TemplatePaths } from './template-files.ts';
+import type { TemplateStamp } from './template-hash.ts';
 import {
-  buildProblems,
-  buildSteps,
-  hasInit,
-  storageProblems,
-  type TemplatePaths,
-  wantedStamp,
-} from './template-build.ts';
-import { copySteps, removal } from './template-copies.ts';
-import { isShared, type Placement, placeTemplates } from './template-placement.ts';
-import { refusal, stateOf } from './template-state.ts';
+  isShared,
+  leftoversOf,
+  lockedOf,
+  mayBeTemplate,
+  type Placement,
+  placeTemplates,
+} from './template-placement.ts';
+import { buildProblems, storageProblems } from './template-problems.ts';
+import { oldNote, oldTemplates, pruneSteps } from './template-prune.ts';
 
 /**
  * What build-template must do. Packer builds one template on the build node; where template.storage is local,
- * every other node gets a copy: full clone → migrate → convert.
+ * every other node gets a copy: full clone → migrate → convert. Templates of other inputs stay as they are.
+ * @param prune old templates that no VM links to are removed in the end
  */
-export function planTemplate(lab: Lab, seen: TemplateSeen, paths: TemplatePaths): Plan {
+export function planTemplate(lab: Lab, seen: TemplateSeen, paths: TemplatePaths, prune = false): Plan {
   const { config } = lab;
-  const { template } = config;
-  const placement = placementOf(lab, seen);
-  if (!seen.vms.ok) return blocked(`the Proxmox API does not answer: ${seen.vms.reason}`, 'npx tsx scripts/check.ts');
+  if (!seen.vms.ok)
+    return blocked(
+      `Proxmox cannot be asked: ${seen.vms.reason}`,
+      seen.vms.fix ?? 'npx tsx scripts/check.ts',
+      'Proxmox',
+    );
   const vms = seen.vms.value;
   const wanted = wantedStamp(lab, seen.sources);
   if (!wanted) {
@@ -32,27 +42,70 @@ export function planTemplate(lab: Lab, seen: TemplateSeen, paths: TemplatePaths)
     );
   }
 
-  const states = new Map(placement.all.map((at) => [at, stateOf(at, vms, wanted, config)]));
-  const base = placement.all.find(({ node }) => node === template.build_node)!;
-  if ([...states.values()].every(({ is }) => is === 'current')) return noSteps;
+  const placement = placementOf(lab, { storages: seen.storages, vms: seen.vms, wanted });
+  const made = makeTemplates(lab, seen, paths, placement, wanted);
+  const old = oldTemplates(config, placement, vms, wanted);
+  if (!prune) return { steps: made.steps, notes: [...made.notes, ...oldNote(old)] };
+  const last = made.steps.map(({ id }) => id);
+  return joinPlans(made, pruneSteps(config, old, vms, seen.cds, last));
+}
 
-  const notes = [...notesOf(placement, seen), ...[...states].flatMap(([at, state]) => refusal(at, state))];
-  const steps: Step[] = [];
-  if (states.get(base)?.is !== 'current') {
+/** What is missing, and what an interrupted build left. */
+function makeTemplates(
+  lab: Lab,
+  seen: TemplateSeen,
+  paths: TemplatePaths,
+  placement: Placement,
+  wanted: TemplateStamp,
+): Plan {
+  const { config } = lab;
+  const { template } = config;
+  const vms = seen.vms.ok ? seen.vms.value : [];
+  const leftovers = leftoversOf(config, vms);
+  const missing = placement.all.filter(({ is }) => is !== 'current');
+  const base = placement.all.find(({ node }) => node === template.build_node)!;
+  const willBuild = base.is === 'absent';
+  const files = packerFiles(lab, seen, paths, base, wanted);
+  const edited = editedNotes(
+    lab,
+    seen.record,
+    files,
+    willBuild ? 'it is written anew' : 'the next build writes it anew',
+  );
+  if (missing.length === 0 && leftovers.length === 0) return { steps: [], notes: edited };
+
+  const steps = removeLeftovers(leftovers, seen.cds, template.build_node);
+  const room = steps.map(({ id }) => id);
+  const notes = [
+    ...notesOf(placement, seen),
+    ...edited,
+    ...lockedOf(config, vms, wanted).map(locked),
+    ...vms.filter((vm) => vm.unread && mayBeTemplate(config)(vm)).map(unread),
+  ];
+  if (willBuild) {
     notes.push(...buildProblems(lab, seen));
-    steps.push(...removal(base, states.get(base), []), ...buildSteps(lab, seen, paths, base, wanted));
+    steps.push(...buildSteps(lab, seen, paths, base, wanted, room));
   }
-  for (const [at, state] of states) {
-    if (at === base || state.is === 'current') continue;
+  const original = willBuild ? 'packer/build' : `${base.node}/template`;
+  for (const at of missing) {
+    if (at === base && willBuild) continue;
     notes.push(...storageProblems(seen, at.node, template.storage));
-    steps.push(...removal(at, state, ['packer/build']), ...copySteps(template.name, base, at, state, wanted));
+    steps.push(...copySteps(template.name, base, at, wanted, [...room, original]));
   }
   return { steps: withKnownAfter(steps), notes };
 }
 
-/** Where templates belong, by what Proxmox says of template.storage. */
-export function placementOf({ config }: Lab, { storages }: Pick<TemplateSeen, 'storages'>): Placement {
-  return placeTemplates(config, isShared(storages[config.template.build_node], config.template.storage));
+/** Where templates are and belong, by what Proxmox says of template.storage and of its VMs. */
+export function placementOf(
+  { config }: Lab,
+  {
+    storages,
+    vms,
+    wanted,
+  }: Pick<TemplateSeen, 'storages'> & { vms: Answer<VmSeen[]>; wanted: TemplateStamp | undefined },
+): Placement {
+  const shared = isShared(storages[config.template.build_node], config.template.storage);
+  return placeTemplates(config, shared, vms.ok ? vms.value : [], wanted);
 }
 
 function notesOf({ mode }: Placement, seen: TemplateSeen): Note[] {
@@ -70,12 +123,30 @@ function notesOf({ mode }: Placement, seen: TemplateSeen): Note[] {
   return notes;
 }
 
+function locked({ vmid, node, lock }: VmSeen): Note {
+  return {
+    level: 'blocker',
+    text: `VM ${vmid} on ${node} is locked (${lock})`,
+    fix: `a task is under way: wait for it; when there is none, qm unlock ${vmid} on ${node}`,
+  };
+}
+
+/** Without its notes nobody knows whether it is the template that is missing. */
+function unread({ vmid, node, unread }: VmSeen): Note {
+  return {
+    level: 'blocker',
+    text: `the notes of VM ${vmid} on ${node} cannot be read: ${unread}`,
+    fix: `is ${node} up, and has the token VM.Audit on /vms/${vmid}?`,
+    host: node,
+  };
+}
+
 /** Steps name all that they could be after; what is not in the plan is done already. */
 function withKnownAfter(steps: Step[]): Step[] {
   const ids = new Set(steps.map(({ id }) => id));
   return steps.map((step) => ({ ...step, after: step.after?.filter((id) => ids.has(id)) }));
 }
 
-function blocked(text: string, fix: string): Plan {
-  return { steps: [], notes: [{ level: 'blocker', text, fix }] };
+function blocked(text: string, fix: string, waitsFor?: Note['waitsFor']): Plan {
+  return { steps: [], notes: [{ level: 'blocker', text, fix, waitsFor }] };
 }

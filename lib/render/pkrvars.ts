@@ -11,6 +11,7 @@ export type PkrvarsInput = {
   storageType: string;
   privateKeyFile: string;
   userDataFile: string;
+  growRootFile: string;
   /** Where the VM is reached, when that is not what its agent reports. */
   ssh?: { host: string; port: number };
 };
@@ -35,6 +36,7 @@ export function renderPkrvars({ network, proxmox, template }: Config, input: Pkr
     ssh_user: template.user,
     ssh_private_key_file: input.privateKeyFile,
     user_data_file: input.userDataFile,
+    grow_root_file: input.growRootFile,
   };
   if (input.ssh) Object.assign(variables, { ssh_host: input.ssh.host, ssh_port: input.ssh.port });
   return `${JSON.stringify(variables, null, 2)}\n`;

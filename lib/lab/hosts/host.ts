@@ -7,6 +7,7 @@ import { makeSshKey } from '../ssh-key.ts';
 import type { World } from '../types.ts';
 import { neighbours } from './neighbours.ts';
 import { mapPath, rootOf, unmapper } from './paths.ts';
+import { grownDisk } from './programs/growth.ts';
 import { bootUnits, stopUnits } from './programs/systemd.ts';
 import { listen } from './server.ts';
 import type { HostFaults, HostMount, HostSpec, RunningHost } from './spec.ts';
@@ -65,7 +66,7 @@ export async function startHost(wanted: HostSpec, world: World): Promise<Running
   const server = await listen(context, spec, privateKey, authorized);
   const running: RunningHost = {
     ...files,
-    ...{ spec, folder, root, faults, mounts, commands },
+    ...{ spec, folder, root, faults, mounts, commands, logins: 0, disk: grownDisk(spec.diskBytes) },
     name: spec.name,
     address: spec.address,
     cores: spec.cores,

@@ -80,6 +80,15 @@ export class LabMachines implements Machines {
     await host.stop();
   }
 
+  /** A disk that grows under a running machine: nothing on it grows by itself before the next boot. */
+  resize(vmid: number, diskBytes: number): void {
+    const host = this.#running.get(vmid);
+    const spec = host && this.#specs.get(host);
+    if (!spec) return;
+    host.spec.diskBytes = diskBytes;
+    this.#specs.set(host, { ...spec, diskBytes });
+  }
+
   async destroy(vmid: number): Promise<void> {
     await this.stop(vmid);
     rmSync(this.#folderOf(vmid), { recursive: true, force: true });

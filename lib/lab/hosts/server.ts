@@ -33,6 +33,7 @@ export async function listen(
       else attempt.reject(['publickey']);
     });
     client.on('ready', () => {
+      context.host().logins += 1;
       client.on('session', (accept) => {
         serveSession(accept(), { ...context, host: context.host() }, client, (session, live) => {
           for (const set of [own, running]) live ? set.add(session) : set.delete(session);

@@ -36,6 +36,9 @@ export type HostFaults = {
   full?: RegExp;
 };
 
+/** What lies on the disk of a machine, bottom to top, in bytes: each may be smaller than what is below it. */
+export type RootDisk = { partition: number; physicalVolume: number; logicalVolume: number; fileSystem: number };
+
 /** An NFS export that is mounted on a host. */
 export type HostMount = { point: string; source: string; type: string; options: string; folder: string };
 
@@ -48,9 +51,13 @@ export interface RunningHost extends LabHost {
   /** "ssh-ed25519 AAAA…" */
   readonly hostKey: string;
   readonly faults: HostFaults;
+  /** How far what lies on its disk (spec.diskBytes) has grown. */
+  readonly disk: RootDisk;
   readonly mounts: HostMount[];
   /** Commands that were sent, as they were sent, newest last. */
   readonly commands: string[];
+  /** How often somebody has logged in. */
+  logins: number;
   /** Ends its connections and its SSH server; units are stopped first. Its folder stays. */
   stop(): Promise<void>;
 }

@@ -45,12 +45,17 @@ source "proxmox-iso" "ubuntu" {
   ssh_private_key_file   = var.ssh_private_key_file
   ssh_host               = var.ssh_host
   ssh_port               = var.ssh_port
-  ssh_timeout            = "5m"
+  ssh_timeout            = var.ssh_timeout
   ssh_handshake_attempts = 100
 }
 
 build {
   sources = ["source.proxmox-iso.ubuntu"]
+
+  provisioner "file" {
+    source      = var.grow_root_file
+    destination = "/tmp/grow-root.sh"
+  }
 
   provisioner "shell" {
     script          = "${path.root}/../../../packer/clean.sh"

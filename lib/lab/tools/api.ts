@@ -23,7 +23,9 @@ export class Api {
     this.#base = base;
     this.#headers = headers;
     const { SSL_CERT_FILE } = process.env;
-    this.#agent = new Agent({ keepAlive: true, ca: SSL_CERT_FILE ? readFileSync(SSL_CERT_FILE) : undefined });
+    const ca = SSL_CERT_FILE ? readFileSync(SSL_CERT_FILE) : undefined;
+    // As Go does it: a certificate that is itself in the file is trusted, and not only those that it has signed.
+    this.#agent = new Agent({ keepAlive: true, ca, allowPartialTrustChain: true });
   }
 
   get<T>(path: string): Promise<T> {

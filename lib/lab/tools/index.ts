@@ -8,11 +8,16 @@ export type Tool = 'terraform' | 'packer';
 /** Puts executables of that name into a folder, which do what build-template and provision need of the real ones. */
 export function installTools(binFolder: string, which: readonly Tool[]): void {
   mkdirSync(binFolder, { recursive: true });
+  // build-template looks for what Packer makes a CD with; its stand-in makes none.
+  if (which.includes('packer')) program(join(binFolder, 'xorriso'), 'exit 1');
   for (const tool of which) {
-    const program = fileURLToPath(new URL(`./${tool}.ts`, import.meta.url));
-    const argv = [process.execPath, '--import', import.meta.resolve('tsx'), program].map(quote).join(' ');
-    const file = join(binFolder, tool);
-    writeFileSync(file, `#!/bin/sh\n# A stand-in for ${tool}, for rehearsals.\nexec ${argv} "$@"\n`);
-    chmodSync(file, 0o755);
+    const file = fileURLToPath(new URL(`./${tool}.ts`, import.meta.url));
+    const argv = [process.execPath, '--import', import.meta.resolve('tsx'), file].map(quote).join(' ');
+    program(join(binFolder, tool), `# A stand-in for ${tool}, for rehearsals.\nexec ${argv} "$@"`);
   }
+}
+
+function program(file: string, text: string): void {
+  writeFileSync(file, `#!/bin/sh\n${text}\n`);
+  chmodSync(file, 0o755);
 }

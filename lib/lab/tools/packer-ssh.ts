@@ -1,12 +1,17 @@
 import { Client, type ConnectConfig } from 'ssh2';
 import { sleep } from './api.ts';
 
-/** Runs a script as root, as Packer's shell provisioner does; tries again until SSH answers. Packer checks no host key. */
-export async function runBySsh(target: ConnectConfig, script: string, say: (line: string) => void): Promise<void> {
+/** Runs a command with that input, as Packer's provisioners do; tries again until SSH answers. Packer checks no host key. */
+export async function runBySsh(
+  target: ConnectConfig,
+  command: string,
+  input: string,
+  say: (line: string) => void,
+): Promise<void> {
   const end = Date.now() + 60_000;
   while (true) {
     try {
-      return await once(target, script, say);
+      return await once(target, command, input, say);
     } catch (error) {
       if (!(error instanceof NotConnected) || Date.now() > end) throw error;
       await sleep(300);
@@ -16,12 +21,12 @@ export async function runBySsh(target: ConnectConfig, script: string, say: (line
 
 class NotConnected extends Error {}
 
-function once(target: ConnectConfig, script: string, say: (line: string) => void): Promise<void> {
+function once(target: ConnectConfig, command: string, input: string, say: (line: string) => void): Promise<void> {
   const client = new Client();
   return new Promise<void>((resolve, reject) => {
     client.on('error', (error) => reject(new NotConnected(error.message)));
     client.on('ready', () => {
-      client.exec('sudo -n sh -s', (error, channel) => {
+      client.exec(command, (error, channel) => {
         if (error) return reject(error);
         let last = '';
         let exit: number | null = null;
@@ -36,7 +41,7 @@ function once(target: ConnectConfig, script: string, say: (line: string) => void
             last = chunk.toString().trimEnd();
             for (const line of last.split('\n')) say(line);
           });
-        channel.end(script);
+        channel.end(input);
       });
     });
     client.connect({ ...target, readyTimeout: 10_000 });

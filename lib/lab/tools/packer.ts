@@ -25,6 +25,7 @@ type Variables = {
   ssh_host?: string;
   ssh_port?: number;
   user_data_file: string;
+  grow_root_file: string;
 };
 
 const commands: Record<string, (argv: string[]) => Promise<number>> = {
@@ -60,17 +61,15 @@ async function build(variables: Variables, folder: string): Promise<void> {
     say('proxmox-iso.ubuntu: Waiting for SSH to become available...');
     const address = await agentAddress(api, path);
     say(`proxmox-iso.ubuntu: The guest agent reports ${address}`);
-    const script = readFileSync(join(folder, 'clean.sh'), 'utf8');
-    await runBySsh(
-      {
-        host: variables.ssh_host || address,
-        port: variables.ssh_port ?? 22,
-        username: variables.ssh_user,
-        privateKey: readFileSync(variables.ssh_private_key_file),
-      },
-      script,
-      (line) => say(`proxmox-iso.ubuntu: ${line}`),
-    );
+    const guest = {
+      host: variables.ssh_host || address,
+      port: variables.ssh_port ?? 22,
+      username: variables.ssh_user,
+      privateKey: readFileSync(variables.ssh_private_key_file),
+    };
+    const tell = (line: string): void => say(`proxmox-iso.ubuntu: ${line}`);
+    await runBySsh(guest, 'cat >/tmp/grow-root.sh', readFileSync(variables.grow_root_file, 'utf8'), tell);
+    await runBySsh(guest, 'sudo -n sh -s', readFileSync(join(folder, 'clean.sh'), 'utf8'), tell);
     say('proxmox-iso.ubuntu: Stopping VM, converting it to a template');
     await api.change('POST', `${path}/status/shutdown`, { timeout: 120, forceStop: 1 });
     await api.change('POST', `${path}/template`);
@@ -141,7 +140,8 @@ function readAll(argv: string[]): { variables: Variables; folder: string } {
   for (const name of Object.keys(variables)) if (!declared.has(name)) throw new Error(`Undefined variable ${name}`);
   for (const [name, body] of declared)
     if (!(name in variables) && !/^\s*default\s*=/m.test(body)) throw new Error(`Unset variable "${name}"`);
-  if (!existsSync(variables.user_data_file)) throw new Error(`no file exists at ${variables.user_data_file}`);
+  for (const path of [variables.user_data_file, variables.grow_root_file])
+    if (!existsSync(path)) throw new Error(`no file exists at ${path}`);
   return { variables, folder };
 }
 

@@ -1,6 +1,7 @@
 import { closeSync, existsSync, openSync, readFileSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { isAlive } from '../../alive.ts';
 import { sleep } from './api.ts';
+import { fromProvider, toProvider } from './terraform-shape.ts';
 import type { Attributes, NodeVariables } from './terraform-vm.ts';
 
 export const TYPE = 'proxmox_virtual_environment_vm';
@@ -22,7 +23,7 @@ export function readVariables(given: readonly string[]): Variables {
   return variables;
 }
 
-/** terraform.tfstate, in Terraform's own format 4. */
+/** terraform.tfstate, in Terraform's own format 4, and of each VM in the provider's shape. */
 export class State {
   readonly #file = 'terraform.tfstate';
   #serial = 0;
@@ -32,12 +33,12 @@ export class State {
     if (!existsSync(this.#file)) return;
     const { serial, resources } = JSON.parse(readFileSync(this.#file, 'utf8')) as {
       serial: number;
-      resources: { instances: { index_key: string; status?: string; attributes: Attributes }[] }[];
+      resources: { instances: { index_key: string; status?: string; attributes: unknown }[] }[];
     };
     this.#serial = serial;
     for (const { instances } of resources)
       for (const { index_key: name, status, attributes } of instances)
-        this.instances.set(name, { name, tainted: status === 'tainted', attributes });
+        this.instances.set(name, { name, tainted: status === 'tainted', attributes: fromProvider(attributes) });
   }
 
   set(name: string, instance: Omit<Instance, 'name'> | undefined): void {
@@ -53,7 +54,7 @@ export class State {
       index_key: name,
       ...(tainted && { status: 'tainted' }),
       schema_version: 0,
-      attributes,
+      attributes: toProvider(attributes),
     }));
     const state = {
       version: 4,

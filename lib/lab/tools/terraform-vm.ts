@@ -140,7 +140,7 @@ export async function destroyVm(api: Api, { node_name, vm_id }: Attributes): Pro
   const now = await api.find<{ status: string }>(`${path}/status/current`);
   if (!now) return;
   if (now.status === 'running') await api.change('POST', `${path}/status/shutdown`, { forceStop: 1, timeout: 300 });
-  await api.change('DELETE', path, { 'destroy-unreferenced-disks': 1, purge: 1 });
+  await api.change('DELETE', path, { 'destroy-unreferenced-disks': 0, purge: 1 });
 }
 
 async function configure(api: Api, to: Attributes): Promise<void> {

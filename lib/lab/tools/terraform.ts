@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { Api } from './api.ts';
 import { parseCommand, standIn } from './cli.ts';
 import { addressIn, readVariables, State, TYPE, type Variables, withStateLock } from './terraform-files.ts';
+import { toProvider } from './terraform-shape.ts';
 import { type Attributes, createVm, destroyVm, NEEDS_NEW_VM, readVm, updateVm, wanted } from './terraform-vm.ts';
 
 /**
@@ -9,7 +10,9 @@ import { type Attributes, createVm, destroyVm, NEEDS_NEW_VM, readVm, updateVm, w
  * the same calls of the Proxmox API. It reads no HCL: terraform/main.tf is known to it.
  */
 type Change = { name: string; actions: string[]; before: Attributes | null; after: Attributes | null };
-type PlanFile = { variables: Variables; changes: Change[] };
+/** `gone`: VMs of the state that are not there any more; whoever applies the plan forgets them. */
+type PlanFile = { variables: Variables; changes: Change[]; gone: string[] };
+type PlanOptions = { given: readonly string[]; targets: readonly string[]; refresh: boolean; destroy?: boolean };
 
 const commands: Record<string, (argv: string[]) => Promise<number>> = {
   version: async (argv) => {
@@ -26,7 +29,10 @@ const commands: Record<string, (argv: string[]) => Promise<number>> = {
   plan: async (argv) => {
     const { option, options } = parseCommand(argv);
     return withStateLock(option('lock-timeout'), async () => {
-      const plan = await makePlan(options.get('var') ?? [], options.get('target') ?? [], option('refresh') !== 'false');
+      const plan = await makePlan({
+        ...{ given: options.get('var') ?? [], targets: options.get('target') ?? [] },
+        ...{ refresh: option('refresh') !== 'false', destroy: option('destroy') !== undefined },
+      });
       const file = option('out');
       if (file) writeFileSync(file, JSON.stringify(plan), { mode: 0o600 });
       const count = (action: string): number => plan.changes.filter(({ actions }) => actions.includes(action)).length;
@@ -42,7 +48,12 @@ const commands: Record<string, (argv: string[]) => Promise<number>> = {
       type: TYPE,
       name: 'node',
       index: name,
-      change: { actions, before, after, replace_paths: actions.length === 2 ? replacing(before, after) : undefined },
+      change: {
+        actions,
+        before: before && toProvider(before),
+        after: after && toProvider(after),
+        replace_paths: actions.length === 2 ? replacing(before, after) : undefined,
+      },
     }));
     say(JSON.stringify({ format_version: '1.2', resource_changes }));
     return 0;
@@ -52,18 +63,15 @@ const commands: Record<string, (argv: string[]) => Promise<number>> = {
     return withStateLock(option('lock-timeout'), async () => {
       const plan = words[0]
         ? readPlan(words[0])
-        : await makePlan(options.get('var') ?? [], options.get('target') ?? [], true);
+        : await makePlan({ given: options.get('var') ?? [], targets: options.get('target') ?? [], refresh: true });
       return applyAll(plan, Number(option('parallelism') ?? 10));
     });
   },
   destroy: async (argv) => {
-    const { option } = parseCommand(argv);
+    const { option, options } = parseCommand(argv);
     return withStateLock(option('lock-timeout'), async () => {
-      const variables = readVariables([]);
-      const changes = [...new State().instances.values()].map(({ name, attributes }) => ({
-        ...{ name, actions: ['delete'], before: attributes, after: null },
-      }));
-      return applyAll({ variables, changes }, 10);
+      const targets = options.get('target') ?? [];
+      return applyAll(await makePlan({ given: [], targets, refresh: true, destroy: true }), 10);
     });
   },
   import: async (argv) => {
@@ -71,9 +79,14 @@ const commands: Record<string, (argv: string[]) => Promise<number>> = {
     const [address = '', id = ''] = words;
     const [node = '', vmid = ''] = id.split('/');
     return withStateLock(option('lock-timeout'), async () => {
+      const state = new State();
+      const name = nameIn(address);
+      if (state.instances.has(name)) throw new Error(`Resource already managed by Terraform: ${address}`);
+      const { nodes } = readVariables([]);
+      if (!nodes[name]) throw new Error(`Configuration for import target does not exist: ${address}`);
       const attributes = await readVm(connect(readVariables([])), node, Number(vmid));
       if (!attributes) throw new Error(`Cannot import non-existent remote object ${id}`);
-      new State().set(nameIn(address), { tainted: false, attributes });
+      state.set(name, { tainted: false, attributes });
       say('Import successful! (stand-in)');
       return 0;
     });
@@ -105,26 +118,28 @@ const commands: Record<string, (argv: string[]) => Promise<number>> = {
   },
 };
 
-async function makePlan(given: readonly string[], targets: readonly string[], refresh: boolean): Promise<PlanFile> {
+async function makePlan({ given, targets, refresh, destroy }: PlanOptions): Promise<PlanFile> {
   if (!existsSync('.terraform/providers')) throw new Error('Inconsistent dependency lock file: run terraform init');
   const variables = readVariables(given);
   const api = connect(variables);
   const state = new State();
   const names = new Set([...Object.keys(variables.nodes), ...state.instances.keys()]);
   const chosen = [...names].filter((name) => targets.length === 0 || targets.includes(addressIn(name)));
+  const gone: string[] = [];
   const changes = await Promise.all(
     chosen.map(async (name): Promise<Change[]> => {
       const known = state.instances.get(name);
       const { node_name = '', vm_id = 0 } = known?.attributes ?? {};
       const before = (known && (refresh ? await readVm(api, node_name, vm_id) : known.attributes)) ?? null;
-      const node = variables.nodes[name];
+      if (known && !before) gone.push(name);
+      const node = destroy ? undefined : variables.nodes[name];
       const after = node ? wanted(variables.lab, name, node) : null;
       const actions = actionsFor(before, after, known?.tainted ?? false);
       return actions.length > 0 ? [{ name, actions, before, after }] : [];
     }),
   );
   api.close();
-  return { variables, changes: changes.flat() };
+  return { variables, changes: changes.flat(), gone };
 }
 
 function actionsFor(before: Attributes | null, after: Attributes | null, tainted: boolean): string[] {
@@ -138,9 +153,10 @@ function replacing(before: Attributes | null, after: Attributes | null): string[
   return NEEDS_NEW_VM.filter((key) => before?.[key] !== after?.[key]).map((key) => [key]);
 }
 
-async function applyAll({ variables, changes }: PlanFile, parallelism: number): Promise<number> {
+async function applyAll({ variables, changes, gone }: PlanFile, parallelism: number): Promise<number> {
   const api = connect(variables);
   const state = new State();
+  for (const name of gone) state.set(name, undefined);
   const waiting = [...changes];
   const failures: string[] = [];
   const worker = async (): Promise<void> => {

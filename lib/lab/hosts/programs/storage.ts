@@ -1,12 +1,17 @@
 import type { Program, ProgramCall, ProgramResult } from '../../types.ts';
+import type { RunningHost } from '../spec.ts';
 import { caller, fail, ok, option, parseArgs, table } from './common.ts';
+import { growthPrograms } from './growth.ts';
 
 /** Disks and what is mounted, from the host's description. */
 export const storagePrograms: [string, Program][] = [
   ['findmnt', findmnt],
   ['lsblk', lsblk],
   ['df', df],
+  ...growthPrograms,
 ];
+
+const ROOT = '/dev/mapper/ubuntu--vg-ubuntu--lv';
 
 type Row = { target: string; source: string; fstype: string; options: string };
 
@@ -14,7 +19,7 @@ type Row = { target: string; source: string; fstype: string; options: string };
 export function mountRows(call: Pick<ProgramCall, 'host'>): Row[] {
   const root: Row = {
     target: '/',
-    source: '/dev/mapper/ubuntu--vg-ubuntu--lv',
+    source: ROOT,
     fstype: 'ext4',
     options: 'rw,relatime',
   };
@@ -61,41 +66,54 @@ function findmnt(call: ProgramCall): ProgramResult {
   );
 }
 
-function lsblk(call: ProgramCall): ProgramResult {
-  const { options } = parseArgs(call.argv.slice(1), ['-o', '--output']);
-  const { diskBytes } = caller(call).spec;
-  const all: Record<string, string>[] = [
-    { NAME: 'sda', SIZE: String(diskBytes), TYPE: 'disk', MOUNTPOINT: '', FSTYPE: '' },
-    { NAME: 'sda3', SIZE: String(diskBytes - 3 * 2 ** 30), TYPE: 'part', MOUNTPOINT: '', FSTYPE: 'LVM2_member' },
-    {
-      NAME: 'ubuntu--vg-ubuntu--lv',
-      SIZE: String(diskBytes - 3 * 2 ** 30),
-      TYPE: 'lvm',
-      MOUNTPOINT: '/',
-      FSTYPE: 'ext4',
-    },
+type Device = { NAME: string; KNAME: string; SIZE: string; TYPE: string; MOUNTPOINT: string; FSTYPE: string };
+
+/** From the disk up to what is mounted: each lies on the one before. */
+function devices({ disk, spec }: RunningHost): (Device & { path: string; parent: string })[] {
+  const device = (path: string, parent: string, bytes: number, TYPE: string, MOUNTPOINT = '', FSTYPE = '') => {
+    const NAME = path.split('/').at(-1) ?? '';
+    return { NAME, KNAME: NAME, SIZE: String(bytes), TYPE, MOUNTPOINT, FSTYPE, path, parent };
+  };
+  return [
+    device('/dev/sda', '', spec.diskBytes, 'disk'),
+    device('/dev/sda3', '/dev/sda', disk.partition, 'part', '', 'LVM2_member'),
+    device(ROOT, '/dev/sda3', disk.logicalVolume, 'lvm', '/', 'ext4'),
   ];
-  const devices = options.has('-d') || options.has('--nodeps') ? all.slice(0, 1) : all;
+}
+
+function lsblk(call: ProgramCall): ProgramResult {
+  const { options, operands } = parseArgs(call.argv.slice(1), ['-o', '--output']);
+  const given = (short: string, long: string): boolean => options.has(short) || options.has(long);
+  const all = devices(caller(call));
+  const from = operands[0] === undefined ? 0 : all.findIndex(({ path }) => path === operands[0]);
+  if (from < 0) return fail(32, `lsblk: ${operands[0]}: not a block device`);
+  const shown = given('-d', '--nodeps')
+    ? all.slice(from, from + 1)
+    : given('-s', '--inverse')
+      ? all.slice(0, operands[0] === undefined ? all.length : from + 1).reverse()
+      : all.slice(from);
   const columns = (option(options, '-o', '--output') ?? 'NAME,SIZE,TYPE,MOUNTPOINT').split(',');
-  const size = (text: string): string =>
-    options.has('-b') || options.has('--bytes') ? text : `${Number(text) / 2 ** 30}G`;
-  const cell = (device: Record<string, string>, column: string): string =>
-    column === 'SIZE' ? size(device.SIZE ?? '0') : (device[column] ?? '');
-  if (options.has('-J') || options.has('--json')) {
-    const blockdevices = devices.map((d) => Object.fromEntries(columns.map((c) => [c.toLowerCase(), cell(d, c)])));
+  const named = (path: string): string => (given('-p', '--paths') ? path : (path.split('/').at(-1) ?? ''));
+  const cell = (device: (typeof all)[number], column: string): string => {
+    if (column === 'NAME') return named(device.path);
+    if (column === 'PKNAME') return named(device.parent);
+    if (column === 'SIZE' && !given('-b', '--bytes')) return `${Number(device.SIZE) / 2 ** 30}G`;
+    return device[column as keyof Device] ?? '';
+  };
+  if (given('-J', '--json')) {
+    const blockdevices = shown.map((d) => Object.fromEntries(columns.map((c) => [c.toLowerCase(), cell(d, c)])));
     return ok(`${JSON.stringify({ blockdevices })}\n`);
   }
-  const bare = options.has('-n') || options.has('--noheadings');
   return ok(
     table(
       columns,
-      devices.map((d) => columns.map((c) => cell(d, c))),
-      bare,
+      shown.map((d) => columns.map((c) => cell(d, c))),
+      given('-n', '--noheadings'),
     ),
   );
 }
 
-/** The root file system fills the disk, as after growth to its end; an export has 10 TiB. */
+/** The root file system has the size to which it was grown; an export has 10 TiB. */
 function df(call: ProgramCall): ProgramResult {
   const { options, operands } = parseArgs(call.argv.slice(1), ['-B', '--block-size', '-t', '--type']);
   const rows = mountRows(call);
@@ -107,7 +125,7 @@ function df(call: ProgramCall): ProgramResult {
     options.has('-h') ? `${Math.round(bytes / 2 ** 30)}G` : String(Math.floor(bytes / unit));
   const cells = shown.flatMap((row) => {
     if (!row) return [];
-    const size = row.target === '/' ? caller(call).spec.diskBytes - 3 * 2 ** 30 : 10 * 2 ** 40;
+    const size = row.target === '/' ? caller(call).disk.fileSystem : 10 * 2 ** 40;
     const used = Math.floor(size / 20);
     const percent = `${Math.ceil((100 * used) / size)}%`;
     return [
