@@ -2,15 +2,21 @@ import { messageOf } from '../lib/errors.ts';
 import type { Lab } from '../lib/lab-context.ts';
 import { limited } from '../lib/limit.ts';
 import { type AnyScript, type Args, defineScript, type RunContext, type Script } from '../lib/main.ts';
+import type { SeenForProvision } from '../lib/observe/drift.ts';
+import type { ProvisionSeen } from '../lib/observe/provision.ts';
 import {
+  awayWithTheirVms,
   checkExit,
   conventionFindings,
-  driftFindings,
   type Finding,
   findingsText,
+  isProxmoxAway,
   type Look,
   preflightFindings,
 } from '../lib/plan/check.ts';
+import { chainFindings } from '../lib/plan/check-chain.ts';
+import { driftFindings } from '../lib/plan/check-drift.ts';
+import type { VmChange } from '../lib/plan/terraform-json.ts';
 import type { Readers } from '../lib/ports/types.ts';
 import { noSteps } from '../lib/step.ts';
 
@@ -31,8 +37,9 @@ const script: Script<Seen, CheckArgs> = {
   name: 'check',
   summary: 'Preflight and drift: is everything as homelab.yaml says?',
   description: [
-    'Looks at this machine, Proxmox, the privileges of the token, and asks every script of the chain what it would do.',
-    'Changes nothing. Exit code 0: as wanted, 1: something is broken, 3: something would be changed.',
+    'Looks at this machine, Proxmox and the privileges of the token, compares homelab.yaml, the leases, the state of',
+    'Terraform and Proxmox VM by VM, and asks every script of the chain what it would do. Changes nothing.',
+    'Exit code 0: as wanted, 1: something is broken, 3: something would be changed, or waits for that.',
   ].join('\n'),
   options: [
     {
@@ -49,21 +56,34 @@ const script: Script<Seen, CheckArgs> = {
     if (args.role) return { findings: [], role: (await import('../lib/plan/privileges.ts')).roleCommands(lab.config) };
     const { observeApplications, observePreflight } = await import('../lib/observe/check.ts');
     const warnings = context.warnings.map((text): Finding => ({ area: 'homelab.yaml', level: 'warning', text }));
-    const preflight = [...warnings, ...preflightFindings(lab.config, await observePreflight(lab, readers, context))];
-    if (args.preflight) return { findings: preflight };
-    const [looks, backups, { placed, unreadable }, { lintObjects }] = await Promise.all([
+    const preflight = await observePreflight(lab, readers, context);
+    const found = [...warnings, ...preflightFindings(lab.config, preflight)];
+    if (args.preflight) return { findings: found };
+    const [chain, backups, { placed, unreadable }, { lintObjects }] = await Promise.all([
       askChain(lab, readers, args, context),
       lookAtBackups(lab, readers, context),
       observeApplications(lab, readers),
       import('../lib/plan/conventions.ts'),
     ]);
+    const { observeDrift } = await import('../lib/observe/drift.ts');
+    const drift = driftFindings(await observeDrift(lab, readers, chain.seen), args.limit);
     const files = unreadable.map(
       ({ place, problem }): Finding => ({ area: 'conventions', level: 'broken', text: `${place}: ${problem}` }),
     );
     return {
       findings: [
-        ...preflight,
-        ...driftFindings(looks, context.warnings),
+        ...found,
+        ...drift.findings,
+        ...chainFindings({
+          looks: chain.looks,
+          proxmoxAway: isProxmoxAway(preflight),
+          away: awayWithTheirVms(lab.config, preflight),
+          said: [...context.warnings, ...[...found, ...drift.findings].map(({ text }) => text)],
+          explained: drift.explained,
+          byHand: drift.byHand,
+          changes: chain.changes,
+          limit: args.limit,
+        }),
         ...backups,
         ...files,
         ...conventionFindings(lintObjects(placed, lab.config)),
@@ -79,19 +99,28 @@ const script: Script<Seen, CheckArgs> = {
       : { text: findingsText(findings), data: { findings }, exit: checkExit(findings) },
 };
 
-/** One after another: they share connections, and a lab that is down is told once for each script. */
-async function askChain(lab: Lab, readers: Readers, args: CheckArgs, context: RunContext): Promise<Look[]> {
-  const looks: Look[] = [];
+type Asked = { looks: Look[]; seen?: SeenForProvision; changes?: VmChange[] };
+
+/** One after another: they share connections. What provision has read of the VMs is compared afterwards. */
+async function askChain(lab: Lab, readers: Readers, args: CheckArgs, context: RunContext): Promise<Asked> {
+  const asked: Asked = { looks: [] };
   for (const load of CHAIN) {
     const { default: one } = await load();
     try {
-      const plan = one.plan(lab, await one.observe(lab, readers, args, context), args);
-      looks.push({ script: one.name, plan: limited(plan, args.limit) });
+      // A look waits for nothing that is under way.
+      const seen: unknown = await one.observe(lab, readers, { ...args, check: true }, context);
+      const plan = one.plan(lab, seen, args);
+      asked.looks.push({ script: one.name, plan: limited(plan, args.limit) });
+      if (one.name === 'provision') Object.assign(asked, ofProvision(seen as ProvisionSeen));
     } catch (error) {
-      looks.push({ script: one.name, error: messageOf(error) });
+      asked.looks.push({ script: one.name, error: messageOf(error) });
     }
   }
-  return looks;
+  return asked;
+}
+
+function ofProvision(seen: ProvisionSeen): Omit<Asked, 'looks'> {
+  return { seen, changes: seen.changes?.ok ? seen.changes.value : undefined };
 }
 
 /** Whether every PostgreSQL server has a proven set that is young enough. Judged from the target alone. */

@@ -6,15 +6,16 @@ import type { Placed } from '../plan/convention-problem.ts';
 import type { Granted } from '../plan/privileges.ts';
 import type { Exec, Readers } from '../ports/types.ts';
 import { readApplications } from './new-ingress.ts';
-import { NEEDED, readTool } from './tools.ts';
+import { HOW_TO_GET, NEEDED, neededPacker, readTool } from './tools.ts';
 
 /** What has to be there before anything can start: programs, the SSH key, Proxmox's nodes, the token's privileges. */
-export async function observePreflight(lab: Lab, readers: Readers, { settings }: RunContext): Promise<Preflight> {
+export async function observePreflight(lab: Lab, readers: Readers, context: RunContext): Promise<Preflight> {
   const { config, paths } = lab;
   const path = expandPath(config.ssh.key, paths.root);
-  const [tools, found, nodes, granted] = await Promise.all([
-    readTools(readers.exec, settings.HOMELAB_PACKER_DIR !== undefined),
+  const [tools, found, listed, nodes, granted] = await Promise.all([
+    readTools(readers.exec, context),
     readers.files.exists(path),
+    readers.pve.get<{ node: string; status?: string }[]>('/nodes'),
     Promise.all(
       config.proxmox.nodes.map(async ({ name, address }) => ({
         name,
@@ -24,10 +25,14 @@ export async function observePreflight(lab: Lab, readers: Readers, { settings }:
     ),
     readers.pve.get<Granted>('/access/permissions'),
   ]);
+  const offline = listed.ok ? listed.value.filter(({ status }) => status === 'offline').map(({ node }) => node) : [];
   return {
     tools,
     key: { path: config.ssh.key, found },
-    nodes,
+    nodes: nodes.map((node) => ({
+      ...node,
+      reason: node.reason ?? (offline.includes(node.name) ? 'the cluster says that it is offline' : undefined),
+    })),
     token: granted.ok ? { granted: granted.value } : { reason: granted.reason },
   };
 }
@@ -38,23 +43,13 @@ async function silence(address: string, { config }: Lab, { net }: Readers): Prom
   return answer.ok ? undefined : answer.reason;
 }
 
-/** @param ownHcl whether HOMELAB_PACKER_DIR names other HCL than ours, which then says what Packer it needs */
-async function readTools(exec: Exec, ownHcl: boolean): Promise<Preflight['tools']> {
-  const [terraform, packer] = await Promise.all([readTool('terraform', exec), readTool('packer', exec)]);
+async function readTools(exec: Exec, context: RunContext): Promise<Preflight['tools']> {
+  const needed = neededPacker(context);
+  const [terraform, packer] = await Promise.all([readTool('terraform', exec), readTool('packer', exec, { needed })]);
   return [
     { name: 'node', version: process.versions.node, needed: [20, 18, 1], how: 'install Node 20 or newer' },
-    {
-      name: 'terraform',
-      version: terraform.version,
-      needed: NEEDED.terraform,
-      how: 'https://developer.hashicorp.com/terraform/install',
-    },
-    {
-      name: 'packer',
-      version: packer.version,
-      needed: ownHcl ? NEEDED.packerWithOwnHcl : NEEDED.packer,
-      how: 'https://developer.hashicorp.com/packer/install',
-    },
+    { name: 'terraform', ...terraform, needed: NEEDED.terraform, how: HOW_TO_GET.terraform },
+    { name: 'packer', ...packer, needed, how: HOW_TO_GET.packer },
   ];
 }
 

@@ -1,18 +1,29 @@
 import type { Config } from '../config/schema.ts';
-import type { Note, Plan } from '../step.ts';
+import type { Plan } from '../step.ts';
 import { atLeast } from '../version.ts';
 import type { ConventionProblem } from './convention-problem.ts';
+import type { Drift } from './drift.ts';
 import { type Granted, missingPrivileges, neededPrivileges } from './privileges.ts';
 
-/** What `check` found about one thing. `drift` is what a script would change; `broken` is what it could not. */
-export type Finding = { area: string; level: 'ok' | 'warning' | 'drift' | 'broken'; text: string; fix?: string };
+/**
+ * What `check` found about one thing. `drift` is what a script would change, `waiting` what it could not look at before
+ * another one has done its work; `broken` is what a person must mend.
+ */
+export type Finding = {
+  area: string;
+  level: 'ok' | 'warning' | 'waiting' | 'drift' | 'broken';
+  text: string;
+  fix?: string;
+  /** What each source says of a VM, and which of them disagree. */
+  drift?: Pick<Drift, 'vm' | 'attribute' | 'values' | 'odd'>;
+};
 
 /** What one script of the chain would do, or why it could not look. */
 export type Look = { script: string; plan: Plan } | { script: string; error: string; fix?: string };
 
 /** The machine that runs the scripts, and Proxmox's door. */
 export type Preflight = {
-  tools: { name: string; version?: string; needed: readonly number[]; how: string }[];
+  tools: { name: string; version?: string; problem?: string; fix?: string; needed: readonly number[]; how: string }[];
   /** The SSH key that is offered, and whether it is there. */
   key: { path: string; found: boolean };
   nodes: { name: string; address: string; reason?: string }[];
@@ -24,8 +35,8 @@ export type Preflight = {
 export function preflightFindings(config: Config, { tools, key, nodes, token }: Preflight): Finding[] {
   const area = 'preflight';
   return [
-    ...tools.map(({ name, version, needed, how }): Finding => {
-      if (!version) return { area, level: 'broken', text: `${name} is not installed`, fix: how };
+    ...tools.map(({ name, version, problem, fix, needed, how }): Finding => {
+      if (!version) return { area, level: 'broken', text: problem ?? `${name} is not installed`, fix: fix ?? how };
       return atLeast(version, needed)
         ? { area, level: 'ok', text: `${name} ${version}` }
         : { area, level: 'broken', text: `${name} ${version} is older than ${needed.join('.')}`, fix: how };
@@ -49,7 +60,8 @@ export function preflightFindings(config: Config, { tools, key, nodes, token }: 
             }
           : { area, level: 'ok', text: `${name} (${address}) answers` },
     ),
-    ...tokenFindings(config, token),
+    // Where no node answers, nobody could say anything of the token.
+    ...(nodes.every(({ reason }) => reason) ? [] : tokenFindings(config, token)),
   ];
 }
 
@@ -75,34 +87,21 @@ function tokenFindings(config: Config, token: Preflight['token']): Finding[] {
   }));
 }
 
-/**
- * What the scripts of the chain would do.
- * @param warned what homelab.yaml is warned about already: a script's warning that stands there is not said twice
- */
-export function driftFindings(looks: readonly Look[], warned: readonly string[] = []): Finding[] {
-  return looks.flatMap((look): Finding[] => {
-    const area = look.script;
-    if ('error' in look) return [{ area, level: 'broken', text: look.error, fix: look.fix }];
-    const { steps, notes } = look.plan;
-    const drift = steps.map(
-      (step): Finding => ({
-        area,
-        level: 'drift',
-        text: `${step.host ? `${step.host}: ` : ''}${step.title} (${step.why})`,
-      }),
-    );
-    const said = notes
-      .filter(({ level, text }) => level !== 'warning' || !warned.some((warning) => warning.includes(text)))
-      .flatMap((note) => noteFinding(area, note));
-    return steps.length + said.length === 0
-      ? [{ area, level: 'ok', text: 'as homelab.yaml says' }]
-      : [...said, ...drift];
-  });
+/** Whether Proxmox can be asked at all. */
+export function isProxmoxAway({ nodes, token }: Preflight): boolean {
+  return 'reason' in token || nodes.every(({ reason }) => reason);
 }
 
-function noteFinding(area: string, { level, text, fix }: Note): Finding[] {
-  if (level === 'info') return [];
-  return [{ area, level: level === 'blocker' ? 'broken' : 'warning', text, fix }];
+/** Proxmox nodes that do not answer, though Proxmox does, and the VMs that are to be on them: each with its node. */
+export function awayWithTheirVms({ k3s }: Config, preflight: Preflight): ReadonlyMap<string, string> {
+  if (isProxmoxAway(preflight)) return new Map();
+  const { nodes } = preflight;
+  const away = new Set(nodes.filter(({ reason }) => reason).map(({ name }) => name));
+  const vms = k3s.nodes.filter(({ node }) => away.has(node));
+  return new Map([
+    ...[...away].map((name): [string, string] => [name, name]),
+    ...vms.map(({ name, node }): [string, string] => [name, node]),
+  ]);
 }
 
 /** What the linter of applications/ found. */
@@ -116,22 +115,36 @@ export function conventionFindings(problems: readonly ConventionProblem[]): Find
   }));
 }
 
-/** 0 as wanted · 1 something is broken · 3 something would be changed. */
+/** 0 as wanted · 1 something is broken · 3 something would be changed, or waits for that. */
 export function checkExit(findings: readonly Finding[]): number {
   if (findings.some(({ level }) => level === 'broken')) return 1;
-  return findings.some(({ level }) => level === 'drift') ? 3 : 0;
+  return findings.some(({ level }) => level === 'drift' || level === 'waiting') ? 3 : 0;
 }
 
 /** Findings as a person reads them, a line each, and the counts. */
 export function findingsText(findings: readonly Finding[]): string {
-  const mark = { ok: '✓', warning: '!', drift: '~', broken: '✗' };
+  const mark = { ok: '✓', warning: '!', waiting: '…', drift: '~', broken: '✗' };
   const width = Math.max(...findings.map(({ area }) => area.length));
-  const lines = findings.map(
+  const lines = abridged(findings).map(
     ({ area, level, text, fix }) => `${mark[level]} ${area.padEnd(width)}  ${text}${fix ? `; ${fix}` : ''}`,
   );
   const count = (level: Finding['level']): number => findings.filter((finding) => finding.level === level).length;
-  return [
-    ...lines,
-    `${count('broken')} broken, ${count('drift')} drifted, ${count('warning')} warnings, ${count('ok')} as wanted`,
-  ].join('\n');
+  const counts = `${count('broken')} broken, ${count('drift')} drifted, ${count('waiting')} waiting`;
+  return [...lines, `${counts}, ${count('warning')} warnings, ${count('ok')} as wanted`].join('\n');
+}
+
+/** Steps of one script that are shown; the others are counted. */
+const SHOWN = 4;
+
+/** Of a script with much to do the first steps: it shows all of them itself. */
+function abridged(findings: readonly Finding[]): Finding[] {
+  const steps = (area: string): Finding[] =>
+    findings.filter((one) => one.area === area && one.level === 'drift' && !one.drift);
+  return findings.flatMap((finding) => {
+    const all = steps(finding.area);
+    const at = all.indexOf(finding);
+    if (at < SHOWN || all.length <= SHOWN + 1) return [finding];
+    const rest = `and ${all.length - SHOWN} more: npx tsx scripts/${finding.area}.ts --dry-run`;
+    return at === SHOWN ? [{ ...finding, text: rest, fix: undefined }] : [];
+  });
 }
