@@ -5,7 +5,7 @@ import type { Flags } from './main.ts';
 import type { Plan, Step } from './step.ts';
 import { planText, type Talk } from './talk.ts';
 
-/** Asks before changing on a terminal; destroying needs the lab's name typed, or given, everywhere. */
+/** Asks before changing on a terminal; destroying needs the names typed that its steps say, or given, everywhere. */
 export async function consent(
   { name, asks }: { name: string; asks?: false },
   lab: Lab,
@@ -14,24 +14,41 @@ export async function consent(
   talk: Talk,
 ): Promise<void> {
   const destroying = plan.steps.filter((step) => step.destroys);
-  if (destroying.length > 0 && flags.confirm !== lab.config.name) {
-    talk.say(planText(name, plan));
-    await typed(lab.config.name, destroying);
+  // Its notes have been said.
+  const text = planText(name, { ...plan, notes: [] });
+  const missing = namesFor(lab, plan).filter((wanted) => !flags.confirm.includes(wanted));
+  if (destroying.length > 0) {
+    talk.say(text);
+    if (missing.length > 0) await typed(missing, lab, destroying);
   } else if (process.stdin.isTTY && !flags.yes && asks !== false) {
-    talk.say(planText(name, plan));
+    talk.say(text);
     const answer = await ask('go on? [y/N] ');
     if (!/^y(es)?$/i.test(answer)) throw new HomelabError('not confirmed; nothing was changed', { exit: EXIT.usage });
-  } else talk.detail(planText(name, plan));
+  } else talk.detail(text);
 }
 
-async function typed(lab: string, destroying: Step[]): Promise<void> {
+/** Names of --confirm for which nothing is destroyed: a slip, or what was done already. */
+export function unasked(lab: Lab, plan: Plan, { confirm }: Pick<Flags, 'confirm'>): string[] {
+  const wanted = namesFor(lab, plan);
+  return confirm.filter((name) => !wanted.includes(name));
+}
+
+function namesFor(lab: Lab, { steps }: Plan): string[] {
+  const names = steps.flatMap((step) => (step.destroys ? (step.confirm ?? [lab.config.name]) : []));
+  return [...new Set(names)];
+}
+
+async function typed(names: readonly string[], lab: Lab, destroying: readonly Step[]): Promise<void> {
   const refused = (): UsageError =>
     new UsageError(
       `${destroying.map((step) => step.title).join('; ')}: this destroys, and was not confirmed; nothing was changed`,
-      { fix: `give --confirm ${lab} when that is wanted` },
+      { fix: `give --confirm ${names.join(',')} when that is wanted` },
     );
   if (!process.stdin.isTTY) throw refused();
-  if ((await ask(`type the lab's name (${lab}) to destroy what is listed: `)) !== lab) throw refused();
+  for (const name of names) {
+    const what = name === lab.config.name ? `the lab's name (${name})` : name;
+    if ((await ask(`type ${what} to destroy what is listed: `)) !== name) throw refused();
+  }
 }
 
 async function ask(question: string): Promise<string> {

@@ -84,8 +84,12 @@ export type Step = {
   after?: string[];
   /** Steps of one lane never run side by side (Proxmox locks a node's storage, etcd takes one learner). */
   lane?: string;
-  /** What would be lost. Such a step needs the lab's name typed, or given with --confirm. */
+  /** What it does, thing by thing, where a title cannot say it: "create k3s-cp-01 (VM 200 on pve-02: 4 cores, …)". */
+  does?: string[];
+  /** What would be lost. Such a step needs names typed, or given with --confirm. */
   destroys?: string[];
+  /** The names that must be typed before it destroys; left out: the lab's. */
+  confirm?: string[];
   action: Action;
 };
 
@@ -94,7 +98,13 @@ export type Note = {
   level: 'info' | 'warning' | 'blocker';
   text: string;
   fix?: string;
+  /** Who has to do something, or answer, first: a script of the chain, or Proxmox. While that is so, `check` calls it no failure. */
+  waitsFor?: WaitsFor;
+  /** The machine that it is about; the steps of all others were planned from what was seen. */
+  host?: string;
 };
+
+export type WaitsFor = 'Proxmox' | 'build-template' | 'provision' | 'install-k3s';
 
 export type Plan = { steps: Step[]; notes: Note[] };
 

@@ -163,6 +163,7 @@ export function planText(script: string, plan: Plan): string {
     lines.push(`${script}: ${plan.steps.length} step${plan.steps.length === 1 ? '' : 's'}`);
     for (const step of plan.steps) {
       lines.push(`  ${step.destroys ? '-' : '+'} ${label(step)}  (${step.why})`);
+      for (const thing of step.does ?? []) lines.push(`      ${thing}`);
       for (const lost of step.destroys ?? []) lines.push(`      is lost: ${lost}`);
     }
   }

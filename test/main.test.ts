@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Args, command, main, type Script } from '../lib/main.ts';
@@ -51,6 +52,20 @@ const family = {
   summary: 'Says words',
   commands: [command(greet), command({ ...greet, name: 'release', verify: undefined })],
 };
+
+/** Runs as on a terminal, where an answer is typed when a question is asked. */
+async function typing(answers: string[], run: () => Promise<number>): Promise<Ran> {
+  const stdin = Object.assign(new PassThrough(), { isTTY: true });
+  const real = Object.getOwnPropertyDescriptor(process, 'stdin');
+  Object.defineProperty(process, 'stdin', { value: stdin, configurable: true });
+  try {
+    return await captured(run, (text) => {
+      if (/^type .*: $/.test(text)) stdin.write(`${answers.shift()}\n`);
+    });
+  } finally {
+    if (real) Object.defineProperty(process, 'stdin', real);
+  }
+}
 
 type Ran = { code: number; stdout: string; stderr: string };
 function run(...argv: string[]): Promise<Ran> {
@@ -194,6 +209,61 @@ beats('nothing is destroyed without the name of the lab', async () => {
   }
   const { code } = await run('--config', config, '--loud', '--confirm', 'small');
   assert.equal([code, readFileSync(target, 'utf8')], [0, 'hello world']);
+});
+
+beats(
+  'a step may ask for other names than the lab: each must be given, and what was not asked for is said',
+  async () => {
+    writeFileSync(target, 'dear');
+    const named: Script<Seen, GreetArgs> = {
+      ...greet,
+      plan: (...given) => {
+        const { steps, notes } = greet.plan(...given);
+        return { steps: steps.map((step) => ({ ...step, confirm: ['cp-01', 'cp-02'] })), notes };
+      },
+    };
+    const call = (...argv: string[]): Promise<Ran> =>
+      captured(() => main(named, ['--config', config, '--loud', ...argv]));
+    const refusals: [string[], string][] = [
+      [[], 'give --confirm cp-01,cp-02 when'],
+      [['--confirm', 'small'], 'give --confirm cp-01,cp-02 when'],
+      [['--confirm', 'cp-02'], 'give --confirm cp-01 when'],
+      [['--confirm', 'cp-01,cp-03'], 'give --confirm cp-02 when'],
+    ];
+    for (const [argv, fix] of refusals) {
+      const { code, stderr } = await call(...argv);
+      assert.equal([code, readFileSync(target, 'utf8')], [2, 'dear'], argv.join(' '));
+      assert.match(stderr, fix);
+    }
+    assert.match((await call('--confirm', 'cp-01,cp-03')).stderr, 'note: --confirm cp-03 was not asked for');
+    assert.is((await call('--confirm', 'cp-01', '--confirm', 'cp-02')).code, 0);
+    writeFileSync(target, 'dear');
+    assert.is((await call('--confirm', 'cp-02,cp-01')).code, 0);
+  },
+);
+
+beats('on a terminal each name is typed; a wrong one ends it', async () => {
+  const named = {
+    ...greet,
+    plan: (...given: Parameters<typeof greet.plan>): Plan => {
+      const { steps, notes } = greet.plan(...given);
+      return { steps: steps.map((step) => ({ ...step, confirm: ['cp-01', 'small'] })), notes };
+    },
+  };
+  const cases: [answers: string[], code: number][] = [
+    [['cp-01', 'small'], 0],
+    [['cp-01', 'cp-01'], 2],
+    [['y', 'small'], 2],
+  ];
+  for (const [answers, expected] of cases) {
+    writeFileSync(target, 'dear');
+    const [first] = answers;
+    const { code, stderr } = await typing(answers, () => main(named, ['--config', config, '--loud']));
+    assert.is(code, expected, stderr);
+    assert.match(stderr, 'type cp-01 to destroy what is listed: ');
+    assert.is(stderr.includes("type the lab's name (small) to destroy"), first === 'cp-01');
+    assert.is(readFileSync(target, 'utf8'), expected === 0 ? 'hello world' : 'dear');
+  }
 });
 
 beats('somebody else holds the lock: 75; a dry run does not mind', async () => {

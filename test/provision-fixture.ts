@@ -33,6 +33,8 @@ export const sources: TemplateSources = {
   privateKeyFile: '/keys/id_ed25519',
   userData:
     '#cloud-config\nautoinstall:\n  timezone: ""\n  user-data:\n    hostname: ""\n    users:\n      - name: ""\n        ssh_authorized_keys: []\n',
+  growRoot: '#!/bin/sh\ntrue\n',
+  growRootFile: '/toolkit/templates/grow-root.sh',
   hclFolder: '/toolkit/packer',
   hcl: { 'ubuntu.pkr.hcl': 'source {}', 'clean.sh': 'true' },
 };

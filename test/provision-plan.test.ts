@@ -1,85 +1,33 @@
 import { strict as assert } from 'node:assert';
+import { createHash } from 'node:crypto';
 import { suite } from 'uvu';
 import type { Config } from '../lib/config/schema.ts';
-import { addressOf } from '../lib/lookup.ts';
-import type { GuestSeen } from '../lib/observe/guests.ts';
 import type { ProvisionSeen } from '../lib/observe/provision.ts';
 import type { VmSeen } from '../lib/observe/vms.ts';
 import { planProvision } from '../lib/plan/provision.ts';
 import type { ProvisionContext } from '../lib/plan/provision-terraform.ts';
-import { wantedStamp } from '../lib/plan/template-build.ts';
 import { renderNotes } from '../lib/plan/template-hash.ts';
 import { placeTemplates } from '../lib/plan/template-placement.ts';
 import type { VmChange } from '../lib/plan/terraform-json.ts';
-import { marker, renderTfvars } from '../lib/render/tfvars.ts';
+import { renderTfvars } from '../lib/render/tfvars.ts';
 import { inOrder, type Plan } from '../lib/step.ts';
-import { GIB, labOf, sources, storagesOf, vm } from './provision-fixture.ts';
+import { GIB, labOf, storagesOf, vm } from './provision-fixture.ts';
+import {
+  addresses,
+  done,
+  fresh,
+  guests,
+  lab,
+  managed,
+  own,
+  settings,
+  templates,
+  tf,
+  wanted,
+} from './provision-seen.ts';
 
 const test = suite('what provision plans');
-const lab = labOf({ leased: true });
-const placement = placeTemplates(lab.config, false);
-const notes = renderNotes(wantedStamp(lab, sources)!);
-const templates = placement.all.map(({ vmid, node }) =>
-  vm({ vmid, node, template: true, name: 'ubuntu-24.04', description: notes }),
-);
-const addresses = new Map(lab.config.k3s.nodes.map(({ name }) => [name, addressOf(lab, name)]));
-const variables = renderTfvars(lab.config, {
-  endpoint: 'https://10.20.11.11:8006/',
-  addresses,
-  publicKey: sources.publicKey!,
-  placement,
-});
-const tf = { 'main.tf': 'm' };
-const guest: GuestSeen = {
-  running: true,
-  agent: { ok: true, value: [] },
-  ssh: { ok: true, value: true },
-  cloudInit: 'done',
-  rootBytes: 95 * GIB,
-};
-const guests = Object.fromEntries(
-  lab.config.k3s.nodes.map(({ name }) => [
-    name,
-    { ...guest, agent: { ok: true as const, value: [addressOf(lab, name)] } },
-  ]),
-);
-const managed = lab.config.k3s.nodes.map(({ name, vmid, node }) => ({ name, vmid, node, tainted: false }));
-const own = lab.config.k3s.nodes.map(({ name, vmid, node }) =>
-  vm({ vmid, node, name, running: true, description: marker('homelab', name) }),
-);
-
-const settings: ProvisionContext = { differing: [], variables: 'homelab.auto.tfvars.json', environment: {} };
-const fresh: ProvisionSeen = {
-  ...{ sources, placement, wanted: wantedStamp(lab, sources), variables, storages: storagesOf(lab) },
-  vms: { ok: true, value: templates },
-  nodes: {
-    ok: true,
-    value: lab.config.proxmox.nodes.map(({ name }) => ({
-      name,
-      online: true,
-      memoryBytes: 128 * GIB,
-      freeMemoryBytes: 100 * GIB,
-    })),
-  },
-  mappings: { ok: true, value: { rtx4000ada: ['pve-01'] } },
-  terraform: { version: '1.11.4', folder: '/state/terraform', initialised: false, sources: tf, files: {}, state: [] },
-  silentAgents: [],
-  guests: {},
-  taken: [],
-};
-const done: ProvisionSeen = {
-  ...fresh,
-  vms: { ok: true, value: [...templates, ...own] },
-  terraform: {
-    ...fresh.terraform,
-    initialised: true,
-    state: managed,
-    files: { ...tf, 'homelab.auto.tfvars.json': variables },
-  },
-  changes: { ok: true, value: [] },
-  guests,
-};
-
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 const ids = (p: Plan): string[] => inOrder(p).map(({ id }) => id);
 const blockers = (p: Plan): string[] =>
   p.notes.filter(({ level }) => level === 'blocker').map(({ text, fix }) => `${text}; ${fix}`);
@@ -91,13 +39,14 @@ const everyGuest = lab.config.k3s.nodes.flatMap(({ name }) => guestOf(name));
 test('the addresses of the lab come out as .80, .81, .85', () => {
   assert.deepEqual([...addresses.values()], ['10.20.11.80', '10.20.11.81', '10.20.11.85']);
 });
-test('a fresh lab: leases, folder, init, plan, guard, apply, guests', () => {
+test('a fresh lab: folder, init, leases, plan, guard, apply, guests', () => {
   const made = planProvision(labOf(), fresh, { ...settings, differing: ['main.tf'] });
   assert.deepEqual(ids(made), [
-    'leases',
+    'generated',
     'terraform/main.tf',
-    'terraform/homelab.auto.tfvars.json',
     'terraform/init',
+    'leases',
+    'terraform/homelab.auto.tfvars.json',
     ...terraform,
     ...everyGuest,
   ]);
@@ -150,13 +99,25 @@ const cases: [string, Partial<ProvisionSeen>, Partial<ProvisionContext>, string[
     'a file system smaller than its disk',
     { guests: { ...guests, 'k3s-gpu-01': { ...guests['k3s-gpu-01']!, rootBytes: 48 * GIB } } },
     {},
-    ['k3s-gpu-01/growpart', 'k3s-gpu-01/resizefs'],
+    ['k3s-gpu-01/grow-root'],
+  ],
+  [
+    'a disk that grows, and what is on it',
+    changed({ name: 'k3s-gpu-01', action: 'update', differences: ['disk: 100 GiB → 101 GiB'] }),
+    {},
+    [...terraform, ...['agent', 'ssh', 'cloud-init', 'grow-root'].map((part) => `k3s-gpu-01/${part}`)],
   ],
   [
     'only the endpoint differs: written, not applied',
-    { terraform: { ...done.terraform, files: { ...tf, 'homelab.auto.tfvars.json': '{}' } } },
+    {
+      terraform: {
+        ...done.terraform,
+        files: { ...tf, 'homelab.auto.tfvars.json': '{}' },
+        generated: { written: { '/state/terraform/homelab.auto.tfvars.json': [sha256('{}')] }, kept: {} },
+      },
+    },
     {},
-    ['terraform/homelab.auto.tfvars.json'],
+    ['generated', 'terraform/homelab.auto.tfvars.json'],
   ],
   ['--limit', { changes: { ok: true, value: [] } }, { limit: ['k3s-cp-01'] }, []],
 ];
@@ -177,12 +138,11 @@ test('a replacement names what is lost, and needs consent', () => {
     { ...done, ...changed({ name: 'k3s-cp-01', action: 'replace', differences: [] }) },
     settings,
   );
-  assert.match(
-    made.steps.find(({ id }) => id === 'terraform/apply')?.destroys?.join() ?? '',
-    /VM k3s-cp-01 \(200 on pve-02\).*etcd member.*local-path/,
-  );
+  const apply = made.steps.find(({ id }) => id === 'terraform/apply');
+  assert.match(apply?.destroys?.join() ?? '', /VM k3s-cp-01 \(200 on pve-02\).*local-path.*etcd member/);
+  assert.deepEqual(apply?.confirm, ['k3s-cp-01']);
   const { action } = made.steps.find(({ id }) => id === 'terraform/guard')!;
-  assert.deepEqual(action.kind === 'operation' && action.args.allowed, ['k3s-cp-01']);
+  assert.deepEqual(action.kind === 'operation' && action.args.destroyed, ['k3s-cp-01']);
 });
 test('VMs that exist are changed one after another', () => {
   const made = planProvision(
@@ -193,6 +153,10 @@ test('VMs that exist are changed one after another', () => {
   const { action } = made.steps.find(({ id }) => id === 'terraform/apply')!;
   assert.ok(action.kind === 'run' && action.argv.includes('-parallelism=1'));
 });
+test('new VMs are made side by side, four for each Proxmox node', () => {
+  const { action } = planProvision(labOf(), fresh, settings).steps.find(({ id }) => id === 'terraform/apply')!;
+  assert.ok(action.kind === 'run' && action.argv.includes('-parallelism=12'));
+});
 test('the token is a reference', () => {
   const made = planProvision(labOf(), fresh, settings);
   const { action } = made.steps.find(({ id }) => id === 'terraform/apply')!;
@@ -202,12 +166,16 @@ test('the token is a reference', () => {
 });
 
 const withVms = (...vms: VmSeen[]): Partial<ProvisionSeen> => ({ vms: { ok: true, value: [...templates, ...vms] } });
+const placed = (vms: VmSeen[]): Partial<ProvisionSeen> => ({
+  vms: { ok: true, value: vms },
+  placement: placeTemplates(lab.config, false, vms, wanted),
+});
 const change = (edit: (config: Config) => void): Config => labOf({ change: edit }).config;
 const refused: [string, Partial<ProvisionSeen>, RegExp][] = [
   [
     'a stranger at a VMID',
     withVms(vm({ vmid: 200, node: 'pve-03', name: 'web' })),
-    /VMID 200 is wanted for k3s-cp-01, and taken by "web" on pve-03.*terraform .*import 'proxmox_virtual_environment_vm\.node\["k3s-cp-01"\]' pve-03\/200/,
+    /VMID 200 is wanted for k3s-cp-01, and taken by "web" on pve-03, which this lab did not make.*adopt it once it is on pve-02: npx tsx scripts\/provision\.ts --import k3s-cp-01$/,
   ],
   [
     'a VM of another lab',
@@ -226,15 +194,32 @@ const refused: [string, Partial<ProvisionSeen>, RegExp][] = [
   ],
   ['a lock', withVms({ ...own[0]!, lock: 'clone' }), /VM 200 on pve-02 is locked \(clone\)/],
   [
-    'no template',
-    { vms: { ok: true, value: templates.slice(0, 2) } },
-    /no template 9002 on pve-03; npx tsx scripts\/build-template\.ts/,
+    'no template on a node',
+    placed(templates.slice(0, 2)),
+    /pve-03: there is no template of ours on pve-03; npx tsx scripts\/build-template\.ts/,
   ],
-  ['a template of other inputs', { wanted: { hash: 'f'.repeat(64), parts: {} } }, /template 9001 on pve-02 is stale/],
+  [
+    'templates of other inputs',
+    placed(
+      templates.map((t) => ({
+        ...t,
+        description: renderNotes({ hash: 'f'.repeat(64), parts: { ...wanted.parts, iso: '0' } }),
+      })),
+    ),
+    /pve-02: template 9001 on pve-02 is stale: iso changed; npx tsx scripts\/build-template\.ts/,
+  ],
+  [
+    'a copy that is on its way',
+    placed([
+      ...templates.slice(0, 2),
+      { ...templates[2]!, template: false, description: renderNotes({ ...wanted, for: 'pve-03' }) },
+    ]),
+    /pve-03: VM 9002, which is to be the template on pve-03, is not finished/,
+  ],
   [
     'a template of a stranger',
-    { vms: { ok: true, value: templates.map((t) => ({ ...t, description: '' })) } },
-    /was not made by build-template/,
+    placed(templates.map((t) => ({ ...t, description: '' }))),
+    /no template of ours on pve-01/,
   ],
   ['no GPU mapping', { mappings: { ok: true, value: {} } }, /there is no PCI mapping rtx4000ada/],
   [

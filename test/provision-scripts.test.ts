@@ -87,21 +87,22 @@ test('a change in place, of one VM', async () => {
   const { plan } = await result('provision', '--check');
   assert.deepEqual(
     plan.steps.filter(({ id }) => !id.startsWith('terraform/')).map(({ id }) => id),
-    ['k3s-gpu-01/agent', 'k3s-gpu-01/ssh', 'k3s-gpu-01/cloud-init'],
+    ['generated', 'k3s-gpu-01/agent', 'k3s-gpu-01/ssh', 'k3s-gpu-01/cloud-init'],
   );
   await result('provision');
   assert.equal(lab.pve.snapshot().vms.find(({ vmid }) => vmid === 210)?.config.cores, 6);
 });
 
-test('a VM that homelab.yaml no longer has is destroyed only when the lab is named', async () => {
+test('a VM that homelab.yaml no longer has is destroyed only when it is named', async () => {
   const text = readFileSync(lab.workspace.configFile, 'utf8');
   writeFileSync(lab.workspace.configFile, text.replace(/^.*name: k3s-cp-02,.*\n/m, ''));
   const refused = await lab.run('provision');
   assert.equal(refused.code, 2, refused.stderr);
   assert.match(refused.stderr, /VM k3s-cp-02 \(201 on pve-03\) with its disk/);
   assert.equal(vms().length, 6);
-  await result('provision', '--confirm', 'homelab');
+  await result('provision', '--confirm', 'k3s-cp-02');
   assert.ok(!vms().some((vm) => vm.startsWith('201')));
+  assert.ok(!readFileSync(join(lab.state, 'known_hosts'), 'utf8').includes('k3s-cp-02'));
 });
 
 test.run();

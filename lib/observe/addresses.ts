@@ -1,5 +1,5 @@
 import type { Lab } from '../lab-context.ts';
-import type { Answer, PveReader, SshReader } from '../ports/types.ts';
+import type { PveReader, SshReader } from '../ports/types.ts';
 import { readAgent } from './guests.ts';
 import { readPatiently } from './k3s.ts';
 import type { VmSeen } from './vms.ts';
@@ -53,34 +53,32 @@ export async function probeNetwork(
   if (leases.length === 0) return { taken: [] };
   const silent: string[] = [];
   for (const { name: node } of config.proxmox.nodes) {
-    const answers = await Promise.all(leases.map(({ address }) => neighbour(ssh, node, address)));
-    const [deaf] = answers.flatMap((answer) => (answer.ok ? [] : [answer.reason]));
-    if (deaf !== undefined) {
-      silent.push(`${node}: ${deaf}`);
+    const addresses = leases.map(({ address }) => address);
+    const table = await readPatiently(ssh, node, ['sh', '-c', PROBE, 'sh', ...addresses], { deadline: 60 });
+    if (!table.ok) {
+      silent.push(`${node}: ${table.reason}`);
       continue;
     }
-    const taken = leases.flatMap(({ name, address }, i) => {
-      const answer = answers[i];
-      if (!answer?.ok || !answer.value) return [];
-      return [{ lease: name, address, by: `the machine with the MAC address ${answer.value}, as ${node} sees it` }];
+    const lines = table.value.stdout.split('\n');
+    const taken = leases.flatMap(({ name, address }) => {
+      const mac = macIn(lines, address);
+      return mac ? [{ lease: name, address, by: `the machine with the MAC address ${mac}, as ${node} sees it` }] : [];
     });
     return { taken };
   }
   return { taken: [], unasked: silent.join('; ') };
 }
 
-/** The MAC address that answers for an address of this network, as a host sees it; undefined when none does. */
-async function neighbour(ssh: SshReader, host: string, address: string): Promise<Answer<string | undefined>> {
-  // What comes of the ping does not matter: it makes the kernel ask by ARP.
-  const ping = await readPatiently(ssh, host, ['ping', '-c', '1', '-W', '1', address], { deadline: 15 });
-  if (!ping.ok) return ping;
-  const table = await readPatiently(ssh, host, ['ip', 'neighbour', 'show', address], { deadline: 15 });
-  if (!table.ok) return table;
-  const line = table.value.stdout.split('\n').find((one) => one.startsWith(`${address} `));
-  return {
-    ok: true,
-    value: line && !/ (FAILED|INCOMPLETE)\b/.test(line) ? / lladdr (\S+)/.exec(line)?.[1] : undefined,
-  };
+/**
+ * All addresses at once, in one round trip: a free one takes the whole second that its ping waits. What comes of the
+ * pings does not matter: they make the kernel ask by ARP.
+ */
+const PROBE = 'for address; do ping -c 1 -W 1 "$address" > /dev/null 2>&1 & done; wait; ip neighbour show';
+
+/** The MAC address that answers for an address, in a kernel's table; undefined when none does. */
+function macIn(lines: readonly string[], address: string): string | undefined {
+  const line = lines.find((one) => one.startsWith(`${address} `));
+  return line && !/ (FAILED|INCOMPLETE)\b/.test(line) ? / lladdr (\S+)/.exec(line)?.[1] : undefined;
 }
 
 /** Addresses in `ipconfigN` of a VM or `netN` of a container: "ip=10.20.11.80/24,gw=…". */

@@ -1,4 +1,5 @@
 import type { Answer, PveReader, Readers } from '../ports/types.ts';
+import { readPatiently } from './k3s.ts';
 import type { VmSeen } from './vms.ts';
 
 /** What is inside of a VM that is there. */
@@ -8,31 +9,48 @@ export type GuestSeen = {
   agent: Answer<string[]>;
   /** Whether it answers by SSH, with the host key that we know. */
   ssh: Answer<true>;
+  /** The name that it has itself. */
+  hostname?: string;
   /** "done", "running", "error", … as cloud-init says. */
   cloudInit?: string;
   /** Size of the root file system. */
   rootBytes?: number;
 };
 
-/** Asks a VM's agent, and, where it answers by SSH, the system in it. What does not answer has a reason. */
-export async function readGuest({ pve, ssh }: Pick<Readers, 'pve' | 'ssh'>, vm: VmSeen): Promise<GuestSeen> {
-  if (!vm.running) {
-    const reason = 'the VM is not running';
-    return { running: false, agent: { ok: false, reason }, ssh: { ok: false, reason } };
-  }
-  const [agent, reachable] = await Promise.all([readAgent(pve, vm), ssh.reachable(vm.name)]);
-  if (!reachable.ok) return { running: true, agent, ssh: reachable };
-  const [status, df] = await Promise.all([
-    ssh.read(vm.name, ['cloud-init', 'status']),
-    ssh.read(vm.name, ['df', '-P', '-k', '/']),
+/** All that is asked of a guest in one command: each is a round trip, and a process on a host that may be busy. */
+const LOOK = 'echo "hostname: $(hostname)"; cloud-init status; df -P -k /';
+
+/**
+ * Asks a VM's agent, and, where it answers by SSH, the system in it: one read and one command. What does not answer
+ * has a reason.
+ */
+export async function readGuest(
+  { pve, ssh }: Pick<Readers, 'pve' | 'ssh'>,
+  vm: Pick<VmSeen, 'name' | 'node' | 'vmid' | 'running'>,
+): Promise<GuestSeen> {
+  // The cluster's list lags behind: one that it takes for stopped is asked, but not waited for.
+  const first = vm.running ? undefined : await readAgent(pve, vm);
+  if (first && isOff(first)) return { running: false, agent: first, ssh: first };
+  const [agent, said] = await Promise.all([
+    first ?? readAgent(pve, vm),
+    readPatiently(ssh, vm.name, ['sh', '-c', LOOK], { deadline: 30 }),
   ]);
+  if (isOff(agent)) return { running: false, agent, ssh: agent };
+  if (!said.ok) return { running: true, agent, ssh: said };
+  const { stdout } = said.value;
   return {
     running: true,
     agent,
-    ssh: reachable,
-    cloudInit: status.ok ? /^status:\s*(\S+)/m.exec(status.value.stdout)?.[1] : undefined,
-    rootBytes: df.ok ? parseDf(df.value.stdout) : undefined,
+    ssh: { ok: true, value: true },
+    hostname: /^hostname: (\S+)/m.exec(stdout)?.[1],
+    cloudInit: /^status:\s*(\S+)/m.exec(stdout)?.[1],
+    rootBytes: parseDf(stdout),
   };
+}
+
+/** Whether an agent does not answer because its VM does not run. */
+function isOff(agent: Answer<string[]>): agent is Extract<Answer<string[]>, { ok: false }> {
+  return !agent.ok && /\bVM \d+ is not running\b/.test(agent.reason);
 }
 
 type Interfaces = { result?: { name: string; 'ip-addresses'?: { 'ip-address': string }[] }[] };

@@ -1,20 +1,27 @@
 import type { Lab } from '../lab-context.ts';
 import { addressOf } from '../lookup.ts';
 import type { Args, RunContext } from '../main.ts';
+import type { LossesSeen } from '../plan/losses.ts';
+import type { Granted } from '../plan/privileges.ts';
+import { doomedVms } from '../plan/provision-destroy.ts';
+import { otherLabs } from '../plan/provision-problems.ts';
 import { placementOf } from '../plan/template.ts';
 import { wantedStamp } from '../plan/template-build.ts';
 import type { TemplateStamp } from '../plan/template-hash.ts';
-import type { Placement } from '../plan/template-placement.ts';
+import { lockedOf, mayBeTemplate, type Placement } from '../plan/template-placement.ts';
 import type { VmChange } from '../plan/terraform-json.ts';
+import { isTrusted } from '../plan/trust.ts';
 import type { Answer, PveReader, Readers } from '../ports/types.ts';
 import { renderTfvars } from '../render/tfvars.ts';
 import { probeNetwork, readTaken, type TakenAddress } from './addresses.ts';
-import { apiAddress } from './api.ts';
+import { readApi } from './api.ts';
 import { type GuestSeen, readGuest } from './guests.ts';
 import { endOfLeftover } from './leftovers.ts';
+import { observeLosses } from './losses.ts';
 import { readSources, type TemplateSources } from './template.ts';
 import { askTerraform, readTerraform, type TerraformSeen, terraformFolder } from './terraform.ts';
-import { readStorages, type StorageSeen, settledVms, type VmSeen } from './vms.ts';
+import type { TrustSeen } from './trust.ts';
+import { readStorages, type StorageSeen, settledVms, type VmSeen, withNotes } from './vms.ts';
 
 export type NodeSeen = { name: string; online: boolean; memoryBytes: number; freeMemoryBytes: number };
 
@@ -25,10 +32,14 @@ export type ProvisionSeen = {
   wanted?: TemplateStamp;
   vms: Answer<VmSeen[]>;
   nodes: Answer<NodeSeen[]>;
+  /** What the token may, by path. */
+  granted: Answer<Granted>;
   storages: Record<string, Answer<StorageSeen[]>>;
   /** Nodes of each PCI resource mapping. Only asked when a VM wants a GPU. */
   mappings: Answer<Record<string, string[]>>;
   terraform: TerraformSeen;
+  /** How Terraform recognises Proxmox, where nodes are pinned by their fingerprints. */
+  trust?: TrustSeen;
   /** Rendered variables; undefined without a public key. */
   variables?: string;
   /** What Terraform would do; undefined when it cannot be asked yet. */
@@ -36,6 +47,8 @@ export type ProvisionSeen = {
   /** VMs whose agent does not answer: Terraform was asked without looking at them. */
   silentAgents: string[];
   guests: Record<string, GuestSeen>;
+  /** What lies only on VMs that would be replaced or destroyed; asked only when there are such. */
+  losses?: LossesSeen;
   /** New leases whose address somebody else has. */
   taken: TakenAddress[];
   /** Why the network could not be asked whether new leases are free. */
@@ -57,47 +70,69 @@ export async function observeProvision(
   const names = new Set(nodes.map(({ name }) => name));
   const vmids = new Set(nodes.map(({ vmid }) => vmid));
   const proxmoxNodes = config.proxmox.nodes.map(({ name }) => name);
-  const storages = await readStorages(pve, proxmoxNodes);
-  const placement = placementOf(lab, { storages });
-  for (const { vmid } of placement.all) vmids.add(vmid);
-  const [sources, terraform, vms, nodesSeen, mappings, endpoint] = await Promise.all([
+  const [sources, terraform] = await Promise.all([
     readSources(lab, readers.files, context),
     readTerraform(lab, readers),
-    settledVms(pve, readers.clock, ({ vmid, name }) => vmids.has(vmid) || names.has(name), {
-      wait,
-      say: context.say,
+  ]);
+  const wanted = wantedStamp(lab, sources);
+  const isNode = ({ vmid, name }: { vmid: number; name: string }): boolean => vmids.has(vmid) || names.has(name);
+  const isTemplate = mayBeTemplate(config);
+  const isKnown = ({ vmid, name }: { vmid: number; name: string }): boolean =>
+    nodes.some((node) => node.vmid === vmid && node.name === name) && terraform.state.some((vm) => vm.vmid === vmid);
+  const [storages, listed, nodesSeen, granted, mappings, { api, trust }] = await Promise.all([
+    readStorages(pve, proxmoxNodes),
+    // The list says enough of VMs that Terraform's state knows: its refresh reads their configuration anyway.
+    settledVms(pve, readers.clock, (vm) => (isNode(vm) && !isKnown(vm)) || isTemplate(vm), {
+      ...{ wait, say: context.say },
+      held: (all) => [...all.filter((vm) => vm.lock && isNode(vm)), ...lockedOf(config, all, wanted)],
     }),
     readNodes(pve),
+    pve.get<Granted>('/access/permissions'),
     nodes.some(({ gpu }) => gpu) ? readMappings(pve) : { ok: true as const, value: {} },
-    apiAddress(lab, readers, context, proxmoxNodes[0] ?? ''),
+    readApi(lab, readers, context, proxmoxNodes[0] ?? ''),
   ]);
+  // Of those that would be destroyed it must be known whose they are.
+  const doomed = terraform.state.filter(({ vmid }) => args.destroy || !vmids.has(vmid));
+  const vms = await withNotes(pve, listed, new Set(doomed.map(({ vmid }) => vmid)));
+  const placement = placementOf(lab, { storages, vms, wanted });
   const guests = vms.ok ? await readGuests(lab, readers, vms.value) : {};
-  const taken = vms.ok ? await readTaken(lab, pve, vms.value) : [];
-  const network = vms.ok ? await probeNetwork(lab, readers.ssh, vms.value) : { taken: [] };
+  const gives = vms.ok && !args.destroy ? vms.value : undefined;
+  const taken = gives ? await readTaken(lab, pve, gives) : [];
+  const network = gives ? await probeNetwork(lab, readers.ssh, gives) : { taken: [] };
   const variables =
     sources.publicKey &&
     renderTfvars(config, {
-      endpoint: `${endpoint}/`,
+      endpoint: `${api}/`,
       addresses: new Map(nodes.map(({ name }) => [name, addressOf(lab, name)])),
       publicKey: sources.publicKey,
       placement,
     });
-  const seen = { sources, placement, wanted: wantedStamp(lab, sources), vms, nodes: nodesSeen, storages, mappings };
+  const seen = { sources, placement, wanted, vms, nodes: nodesSeen, granted, storages, mappings };
   // Refreshing a running VM, the provider waits minutes for its agent.
   const silentAgents = Object.keys(guests).filter((name) => guests[name]?.running && !guests[name]?.agent.ok);
   const limit = vmsInLimit(config, args);
   const asked =
-    variables && vms.ok && isWhole(vms.value, terraform, names)
+    variables &&
+    vms.ok &&
+    isTrusted(trust) &&
+    !args.destroy &&
+    otherLabs(lab, terraform).length === 0 &&
+    isWhole(vms.value, terraform, names)
       ? await askTerraform(lab, readers, context, terraform, {
           variables,
           targets: limit ?? [],
           refresh: silentAgents.length === 0,
         })
       : undefined;
+  const changes = asked === 'init' ? undefined : asked;
+  const goes = args.destroy
+    ? doomedVms(terraform.state, limit).length > 0
+    : changes?.ok === true && changes.value.some(({ action }) => action === 'replace' || action === 'delete');
+  const losses = goes ? await observeLosses(lab, readers, context) : undefined;
   return {
+    ...{ losses, changes, trust },
     ...{ ...seen, variables, silentAgents, guests, taken: [...taken, ...network.taken], unasked: network.unasked },
     terraform: asked === 'init' ? { ...terraform, initialised: false } : terraform,
-    changes: asked === 'init' ? undefined : asked,
   };
 }
 

@@ -9,7 +9,7 @@ import {
   clusterIssuers,
 } from '../render/cert-manager.ts';
 import { middlewareObject, middlewareYaml } from '../render/ingress.ts';
-import { joinPlans, type KubeObject, type Plan, type Step } from '../step.ts';
+import { joinPlans, type KubeObject, type Note, type Plan, type Step } from '../step.ts';
 import { type ChartSeen, chartSteps } from './chart-steps.ts';
 import { needsApply } from './differences.ts';
 
@@ -41,7 +41,8 @@ export function planIngress({ config, paths }: Pick<Lab, 'config' | 'paths'>, se
   );
   if (seen.cluster.ok) return plan;
   const text = `the cluster does not answer: ${seen.cluster.reason}`;
-  return { ...plan, notes: [...plan.notes, { level: 'blocker', text, fix: 'run install-k3s' }] };
+  const note: Note = { level: 'blocker', text, fix: 'run install-k3s', waitsFor: 'install-k3s' };
+  return { ...plan, notes: [...plan.notes, note] };
 }
 
 function planMiddleware(

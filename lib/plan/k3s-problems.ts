@@ -27,7 +27,12 @@ function nodeNotes(lab: Lab, seen: SeenK3s, node: K3sNode): (Note | undefined)[]
   const { name, role } = node;
   const host = seen.hosts[name];
   if (!host?.reachable)
-    return [blocker(`${name} is not reachable: ${host?.reason ?? 'it was not looked at'}`, 'run provision first')];
+    return [
+      {
+        ...blocker(`${name} is not reachable: ${host?.reason ?? 'it was not looked at'}`, 'run provision first'),
+        ...{ waitsFor: 'provision', host: name },
+      },
+    ];
   const { facts, skewSeconds = 0 } = host;
   const hostname = facts.hostname?.split('.')[0];
   const other = role === 'server' ? 'k3s-agent' : 'k3s';

@@ -67,7 +67,14 @@ const NOTHING: Extract<SeenMetallb, { answers: true }> = {
 
 function notesOf(seen: SeenMetallb): Note[] {
   if (!seen.answers)
-    return [{ level: 'blocker', text: `no K3s server answers: ${seen.reason}`, fix: 'run install-k3s first' }];
+    return [
+      {
+        level: 'blocker',
+        text: `no K3s server answers: ${seen.reason}`,
+        fix: 'run install-k3s first',
+        waitsFor: 'install-k3s',
+      },
+    ];
   const { servicelbOn, servicelbSets, excluded, otherPools } = seen;
   const notes: Note[] = [];
   if (servicelbOn.length > 0)
@@ -75,6 +82,7 @@ function notesOf(seen: SeenMetallb): Note[] {
       level: 'blocker',
       text: `servicelb is not disabled on ${servicelbOn.join(', ')}: it and MetalLB would both answer for a Service`,
       fix: 'run install-k3s, which writes `disable: [servicelb]`',
+      waitsFor: 'install-k3s',
     });
   else if (servicelbSets.length > 0)
     notes.push({

@@ -1,6 +1,6 @@
 import type { Lab } from '../lab-context.ts';
 import { findExport } from '../lookup.ts';
-import { joinPlans, type Note, type Plan, type Step } from '../step.ts';
+import { joinPlans, type Note, type Plan, type Step, type WaitsFor } from '../step.ts';
 import { planStorageClasses } from './nfs-cluster.ts';
 import { planExports } from './nfs-exports.ts';
 import type { NfsClusterSeen, NfsSeen, PveStorage } from './nfs-seen.ts';
@@ -18,7 +18,9 @@ export function planNfs(lab: Lab, seen: NfsSeen): Plan {
     ),
     planNodes(seen.nodes),
     planStorageClasses(lab.config, seen.cluster.ok ? seen.cluster.value : empty),
-    seen.cluster.ok ? none : blocked(`the cluster does not answer: ${seen.cluster.reason}`, 'run install-k3s'),
+    seen.cluster.ok
+      ? none
+      : blocked(`the cluster does not answer: ${seen.cluster.reason}`, 'run install-k3s', 'install-k3s'),
   );
 }
 
@@ -57,7 +59,11 @@ function planNodes(nodes: NfsSeen['nodes']): Plan {
   if (silent.length === 0) return { steps, notes: [] };
   return {
     steps,
-    ...blockedNotes(`no answer by SSH from ${silent.join(', ')}`, 'run provision; check says what is wrong'),
+    ...blockedNotes(
+      `no answer by SSH from ${silent.join(', ')}`,
+      'run provision; check says what is wrong',
+      'provision',
+    ),
   };
 }
 
@@ -117,7 +123,8 @@ function planStorages(config: Lab['config'], storages: NfsSeen['storages'], afte
     steps,
     notes: [
       ...notes,
-      ...blockedNotes(`the Proxmox API does not answer: ${storages.reason}`, 'check says what is wrong').notes,
+      ...blockedNotes(`the Proxmox API does not answer: ${storages.reason}`, 'check says what is wrong', 'Proxmox')
+        .notes,
     ],
   };
 }
@@ -133,10 +140,10 @@ function contentOf({ content }: PveStorage): string[] {
   return (content ?? '').split(',').filter(Boolean);
 }
 
-function blocked(text: string, fix: string): Plan {
-  return { steps: [], ...blockedNotes(text, fix) };
+function blocked(text: string, fix: string, waitsFor: WaitsFor): Plan {
+  return { steps: [], ...blockedNotes(text, fix, waitsFor) };
 }
 
-function blockedNotes(text: string, fix: string): Pick<Plan, 'notes'> {
-  return { notes: [{ level: 'blocker', text, fix }] };
+function blockedNotes(text: string, fix: string, waitsFor: WaitsFor): Pick<Plan, 'notes'> {
+  return { notes: [{ level: 'blocker', text, fix, waitsFor }] };
 }

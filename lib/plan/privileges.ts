@@ -1,4 +1,6 @@
 import type { Config } from '../config/schema.ts';
+import type { Answer } from '../ports/types.ts';
+import type { Note } from '../step.ts';
 
 /** What the API token must be allowed, on which path, and for what. */
 export type Need = { path: string; role: string; privileges: string[]; why: string };
@@ -37,7 +39,7 @@ export function neededPrivileges({ proxmox, template, k3s }: Config): Need[] {
     {
       path: `/storage/${template.iso.storage}`,
       role: 'HomelabISO',
-      privileges: ['Datastore.Allocate', 'Datastore.AllocateTemplate', 'Datastore.AllocateSpace', 'Datastore.Audit'],
+      privileges: ['Datastore.Allocate', 'Datastore.AllocateTemplate', 'Datastore.Audit'],
       why: "the installer's ISO, and the generated CD that is deleted again",
     },
     {
@@ -55,7 +57,7 @@ export function neededPrivileges({ proxmox, template, k3s }: Config): Need[] {
     ...[...gpus].map((name) => ({
       path: `/mapping/pci/${name}`,
       role: 'HomelabGPU',
-      privileges: ['Mapping.Use', 'Mapping.Audit'],
+      privileges: ['Mapping.Use'],
       why: 'GPU passthrough',
     })),
     {
@@ -65,6 +67,30 @@ export function neededPrivileges({ proxmox, template, k3s }: Config): Need[] {
       why: "memory and disk of the nodes; the ISO's download",
     },
   ];
+}
+
+/** What only the template, the installer's ISO and the storage of the NAS need. */
+const NOT_OF_PROVISION = new Set([
+  'VM.Console',
+  'VM.Migrate',
+  'Datastore.Allocate',
+  'Datastore.AllocateTemplate',
+  'Sys.AccessNetwork',
+]);
+
+/** The part of it that making, changing and destroying VMs needs, of provision itself and of Terraform's provider. */
+export function provisionPrivileges(config: Config): Need[] {
+  const others = ['HomelabISO', 'HomelabStorage'];
+  return neededPrivileges(config)
+    .filter(({ role }) => !others.includes(role))
+    .map((need) => ({ ...need, privileges: need.privileges.filter((name) => !NOT_OF_PROVISION.has(name)) }));
+}
+
+/** Privileges by path: what several needs ask for on one path is given together. */
+export function aclOf(needs: readonly Need[]): Record<string, string[]> {
+  const acl: Record<string, string[]> = {};
+  for (const { path, privileges } of needs) acl[path] = [...new Set([...(acl[path] ?? []), ...privileges])];
+  return acl;
 }
 
 /** What /access/permissions answers: path → privilege → 1. */
@@ -81,6 +107,17 @@ export function missingPrivileges(needs: readonly Need[], granted: Granted): Nee
     const privileges = need.privileges.filter((name) => has[name] === undefined);
     return privileges.length > 0 ? [{ ...need, privileges }] : [];
   });
+}
+
+/** What Terraform's provider would be refused half-way: every privilege that is missing, before anything is begun. */
+export function privilegeNotes(config: Config, granted: Answer<Granted>): Note[] {
+  // Why the API answers nothing is said where the VMs are read.
+  if (!granted.ok) return [];
+  return missingPrivileges(provisionPrivileges(config), granted.value).map(({ path, privileges, why }) => ({
+    level: 'blocker',
+    text: `the token ${config.proxmox.token_id} lacks ${privileges.join(', ')} on ${path} (${why})`,
+    fix: 'npx tsx scripts/check.ts --role prints the commands that grant it; its user needs it too',
+  }));
 }
 
 /** The commands that give a token what it needs, to paste on a Proxmox node. A privsep token has what it *and* its user have. */

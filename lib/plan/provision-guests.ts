@@ -6,14 +6,15 @@ import type { Step } from '../step.ts';
 import type { VmChange } from './terraform-json.ts';
 
 const GIB = 1024 ** 3;
-/** The root file system of a grown disk: the EFI partition and ext4's own needs take a part. */
-export const smallestRoot = (diskGib: number): number => (diskGib * 0.93 - 1.2) * GIB;
+/** The root file system of a grown disk: the EFI partition, /boot and ext4's own needs take a part. */
+export const smallestRoot = (diskGib: number): number => (diskGib - 3.2) * 0.97 * GIB;
 
 /**
  * From a VM that starts to one that can be used: its agent answers with the leased address, its SSH host key is
  * known through the agent, it answers by SSH, cloud-init is done, its file system fills its disk.
  * @param touched what Terraform does to it in this run; `unknown`: that is decided while applying
  * @param after the step that makes or changes VMs
+ * @param growth templates/grow-root.sh, and whether Terraform grows its disk in this run
  */
 export function guestSteps(
   lab: Lab,
@@ -21,6 +22,7 @@ export function guestSteps(
   guest: GuestSeen | undefined,
   touched: VmChange['action'] | 'unknown' | undefined,
   after: string[],
+  growth: { script: string; grows: boolean },
 ): Step[] {
   const { name, vmid } = node;
   const address = addressOf(lab, name);
@@ -30,9 +32,9 @@ export function guestSteps(
   const keyIsKnown = guest?.ssh.ok === true && !isNew;
   const cloudInitDone = guest?.cloudInit === 'done' || guest?.cloudInit === 'degraded';
   const steps: Step[] = [];
-  const add = (part: string, title: string, why: string, action: Step['action'], lane?: string): void => {
+  const add = (part: string, title: string, why: string, action: Step['action']): void => {
     const before = steps.at(-1);
-    steps.push({ id: id(part), title, why, host: name, after: before ? [before.id] : after, lane, action });
+    steps.push({ id: id(part), title, why, host: name, after: before ? [before.id] : after, action });
   };
   const target = { name, node: node.node, vmid, address };
 
@@ -44,14 +46,12 @@ export function guestSteps(
       deadline: 600,
     });
   if (!keyIsKnown)
-    // One at a time: all keys are in one file.
-    add(
-      'host-key',
-      'learn its SSH host key from the guest agent',
-      isNew ? 'the VM is new' : reasonOf(guest),
-      { kind: 'operation', name: 'hostKey', args: target, deadline: 180 },
-      'host keys',
-    );
+    add('host-key', 'learn its SSH host key from the guest agent', isNew ? 'the VM is new' : reasonOf(guest), {
+      kind: 'operation',
+      name: 'hostKey',
+      args: target,
+      deadline: 180,
+    });
   if (touched || !keyIsKnown)
     add('ssh', 'wait until it answers by SSH', touched ? 'the VM changes' : reasonOf(guest), {
       kind: 'wait',
@@ -70,20 +70,16 @@ export function guestSteps(
         deadline: 900,
       },
     );
-  if (guest?.rootBytes !== undefined && guest.rootBytes < smallestRoot(node.disk_gib) && !isNew)
-    for (const module of ['growpart', 'resizefs'])
-      add(
-        module,
-        `grow its root file system (${module})`,
-        `${Math.floor(guest.rootBytes / GIB)} GiB of ${node.disk_gib} GiB`,
-        {
-          kind: 'remote',
-          host: name,
-          argv: ['cloud-init', 'single', '--name', module, '--frequency', 'always'],
-          sudo: true,
-          deadline: 120,
-        },
-      );
+  const root = guest?.rootBytes;
+  const isSmall = root !== undefined && root < smallestRoot(node.disk_gib);
+  // Where it grew by little, the size of the file system does not tell.
+  if (!isNew && (isSmall || growth.grows))
+    add(
+      'grow-root',
+      'grow its root file system to the end of its disk',
+      root === undefined ? 'its disk grows' : `${Math.floor(root / GIB)} GiB of ${node.disk_gib} GiB`,
+      { kind: 'remote', host: name, argv: ['sh', '-s'], stdin: growth.script, sudo: true, deadline: 300 },
+    );
   return steps;
 }
 

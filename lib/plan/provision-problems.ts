@@ -1,147 +1,188 @@
-import type { Config, K3sNode } from '../config/schema.ts';
+import type { K3sNode } from '../config/schema.ts';
+import type { Lab } from '../lab-context.ts';
+import { mapsIn } from '../loose.ts';
 import type { ProvisionSeen } from '../observe/provision.ts';
+import type { TerraformSeen } from '../observe/terraform.ts';
 import type { VmSeen } from '../observe/vms.ts';
-import { marker } from '../render/tfvars.ts';
+import { marker, markOf } from '../render/tfvars.ts';
 import type { Note } from '../step.ts';
-import { parseNotes } from './template-hash.ts';
-import { addressIn } from './terraform-json.ts';
+import { shownPath } from './shown-path.ts';
+import { addressIn, type StateVm } from './terraform-json.ts';
 
-const GIB = 1024 ** 3;
 const blocker = (text: string, fix?: string): Note => ({ level: 'blocker', text, fix });
-const warning = (text: string, fix?: string): Note => ({ level: 'warning', text, fix });
 
 /** What a VM of homelab.yaml is in reality. */
 export type VmState =
   | { is: 'absent' | 'managed' }
-  /** Ours by its mark, and not in Terraform's state: an apply was interrupted. */
+  /** Ours by its mark, and not in Terraform's state: an apply was interrupted, or the state was lost. */
   | { is: 'lost'; vm: VmSeen }
-  | { is: 'stranger' | 'elsewhere' | 'locked'; vm: VmSeen };
+  /** `replaced`: in Terraform's state, but another VM has its VMID now. */
+  | { is: 'stranger' | 'elsewhere' | 'locked' | 'replaced' | 'unread'; vm: VmSeen }
+  /** In Terraform's state under another name of homelab.yaml. */
+  | { is: 'renamed'; vm: VmSeen; from: string };
 
-/** Whether a node's VM is there and ours, is missing, or is somebody else's. @param managed VMIDs in Terraform's state */
-export function vmStateOf(lab: string, node: K3sNode, vms: readonly VmSeen[], managed: ReadonlySet<number>): VmState {
+/** Whether a node's VM is there and ours, is missing, or is somebody else's. */
+export function vmStateOf(
+  lab: string,
+  node: Pick<K3sNode, 'name' | 'vmid' | 'node'>,
+  vms: readonly VmSeen[],
+  state: readonly StateVm[],
+): VmState {
   const vm = vms.find(({ vmid }) => vmid === node.vmid);
   if (!vm) return { is: 'absent' };
   if (vm.lock) return { is: 'locked', vm };
-  if (managed.has(vm.vmid)) return { is: 'managed' };
+  if (vm.unread) return { is: 'unread', vm };
   const ours = vm.kind === 'qemu' && !vm.template && vm.description.trim() === marker(lab, node.name);
-  if (!ours) return { is: 'stranger', vm };
-  return vm.node === node.node ? { is: 'lost', vm } : { is: 'elsewhere', vm };
+  const managed = state.find(({ vmid }) => vmid === vm.vmid);
+  if (managed && !isStill(managed, vm, ours)) return { is: 'replaced', vm };
+  if (managed && managed.name !== node.name) return { is: 'renamed', vm, from: managed.name };
+  // A VM that moved to where homelab.yaml wants it is fine: Terraform's refresh finds it.
+  if ((managed ? vm.node !== managed.node : ours) && vm.node !== node.node) return { is: 'elsewhere', vm };
+  if (managed) return { is: 'managed' };
+  return ours ? { is: 'lost', vm } : { is: 'stranger', vm };
 }
 
-/** VMIDs and names that somebody else holds. Strangers are never adopted. */
-export function strangers(config: Config, vms: readonly VmSeen[], states: ReadonlyMap<K3sNode, VmState>): Note[] {
-  const notes: Note[] = [];
-  for (const [node, state] of states) {
-    if (state.is === 'stranger')
-      notes.push(
-        blocker(
-          `VMID ${node.vmid} is wanted for ${node.name}, and taken by "${state.vm.name}" on ${state.vm.node}, which this lab did not make`,
-          `choose another vmid in homelab.yaml; if it is ${node.name}, adopt it: terraform -chdir=.state/${config.name}/terraform import '${addressIn(node.name)}' ${state.vm.node}/${node.vmid}`,
-        ),
-      );
-    if (state.is === 'elsewhere')
-      notes.push(
-        blocker(
-          `${node.name} (VM ${node.vmid}) is on ${state.vm.node}, homelab.yaml says ${node.node}`,
-          `migrate it to ${node.node}, or correct homelab.yaml`,
-        ),
-      );
-    if (state.is === 'locked')
-      notes.push(
-        blocker(
-          `VM ${node.vmid} on ${state.vm.node} is locked (${state.vm.lock})`,
-          `a task is under way: wait for it; when there is none, qm unlock ${node.vmid} on ${state.vm.node}`,
-        ),
-      );
-    for (const other of vms.filter(({ name, vmid }) => name === node.name && vmid !== node.vmid))
-      notes.push(
+/** Whether a VM is the one in the state: by its mark, or, before the first apply after an import, by its name. */
+function isStill({ name, attributes }: StateVm, vm: VmSeen, ours: boolean): boolean {
+  return ours || (vm.kind === 'qemu' && !vm.template && (vm.name === name || vm.name === attributes?.name));
+}
+
+/** VMIDs and names that somebody else holds. Strangers are never adopted unasked. */
+export function strangers(lab: Lab, vms: readonly VmSeen[], states: ReadonlyMap<K3sNode, VmState>): Note[] {
+  return [...states].flatMap(([node, state]) => [
+    ...('vm' in state ? inTheWay(lab, node, state).map((note) => ({ ...note, host: node.name })) : []),
+    ...vms
+      .filter(({ name, vmid }) => name === node.name && vmid !== node.vmid)
+      .map((other) =>
         blocker(
           `the name ${node.name} is taken by VM ${other.vmid} on ${other.node}`,
           `rename that VM, or set vmid: ${other.vmid} if it is this one`,
         ),
-      );
-  }
-  return notes;
-}
-
-/** What the Proxmox nodes must have for VMs that are to be made: storage, memory, GPU, template. */
-export function shortages(config: Config, seen: ProvisionSeen, made: readonly K3sNode[]): Note[] {
-  const onNodes = [...new Set(made.map(({ node }) => node))];
-  return [
-    ...onNodes.flatMap((name) => memory(config, seen, name, made)),
-    ...onNodes.flatMap((name) => storage(config, seen, name, made)),
-    ...made.flatMap((node) => gpu(seen, node)),
-    ...onNodes.flatMap((name) => template(seen, name)),
-  ];
-}
-
-function memory(config: Config, seen: ProvisionSeen, name: string, made: readonly K3sNode[]): Note[] {
-  if (!seen.nodes.ok) return [blocker(`the Proxmox nodes cannot be read: ${seen.nodes.reason}`)];
-  const found = seen.nodes.value.find((node) => node.name === name);
-  if (!found) return [blocker(`the cluster has no node ${name}`, 'correct proxmox.nodes in homelab.yaml')];
-  if (!found.online) return [blocker(`${name} is not online`, 'start it, or wait until it is back')];
-  const sum = (nodes: readonly K3sNode[]): number =>
-    nodes.filter(({ node }) => node === name).reduce((gib, node) => gib + node.memory_gib, 0);
-  const all = sum(config.k3s.nodes);
-  const total = Math.floor(found.memoryBytes / GIB);
-  if (all > total)
-    return [
-      blocker(
-        `${name} has ${total} GiB of memory, its VMs want ${all} GiB`,
-        'lower memory_gib, or move a VM to another node',
       ),
-    ];
-  const free = Math.floor(found.freeMemoryBytes / GIB);
-  const wanted = sum(made);
-  return wanted > free ? [warning(`${name} has ${free} GiB of memory free, the new VMs want ${wanted} GiB`)] : [];
+  ]);
 }
 
-function storage(config: Config, seen: ProvisionSeen, name: string, made: readonly K3sNode[]): Note[] {
-  const storages = seen.storages[name];
-  if (!storages?.ok) return [blocker(`the storages of ${name} cannot be read: ${storages?.reason ?? 'not asked'}`)];
-  const wanted = new Map<string, number>();
-  for (const node of made.filter((n) => n.node === name)) {
-    const key = node.storage ?? config.template.storage;
-    wanted.set(key, (wanted.get(key) ?? 0) + node.disk_gib);
-  }
-  return [...wanted].flatMap(([key, gib]) => {
-    const found = storages.value.find((s) => s.name === key);
-    if (!found?.active || !found.content.includes('images'))
-      return [
-        blocker(
-          `storage ${key} ${found ? (found.active ? 'takes no VM disks' : 'is not active') : 'does not exist'} on ${name}`,
-          'correct storage in homelab.yaml, or the storage (Datacenter → Storage)',
-        ),
-      ];
-    const free = Math.floor(found.availableBytes / GIB);
-    // Thin storages may be promised more than they have.
-    return gib > free ? [warning(`${key} of ${name} has ${free} GiB free, the new disks want up to ${gib} GiB`)] : [];
+/** Why VMs of the state cannot be destroyed. One that was moved by hand can: Terraform's refresh finds it. */
+export function undestroyable(lab: Lab, doomed: readonly StateVm[], vms: readonly VmSeen[]): Note[] {
+  return doomed.flatMap((vm) => {
+    const found = vmStateOf(lab.config.name, vm, vms, doomed);
+    return 'vm' in found && found.is !== 'elsewhere' ? inTheWay(lab, vm, found) : [];
   });
 }
 
-function gpu({ mappings }: ProvisionSeen, node: K3sNode): Note[] {
-  if (!node.gpu) return [];
-  if (!mappings.ok) return [blocker(`the PCI resource mappings cannot be read: ${mappings.reason}`)];
-  if (mappings.value[node.gpu]?.includes(node.node)) return [];
-  const there = mappings.value[node.gpu];
+/** Why a node's VM cannot be worked with. */
+export function inTheWay(
+  lab: Lab,
+  node: Pick<K3sNode, 'name' | 'vmid' | 'node'>,
+  state: Extract<VmState, { vm: VmSeen }>,
+): Note[] {
+  const { vm } = state;
+  const at = `VM ${vm.vmid} on ${vm.node}`;
+  const terraform = `terraform -chdir=${shownPath(lab, `${lab.paths.state}/terraform`)}`;
+  switch (state.is) {
+    case 'lost':
+      return [];
+    case 'stranger': {
+      const mark = markOf(vm.description);
+      const whose = mark ? `is ${mark.name} of the lab "${mark.lab}"` : 'this lab did not make';
+      const moved = vm.node === node.node ? '' : ` once it is on ${node.node}`;
+      const adopt = `; if it is ${node.name}, adopt it${moved}: npx tsx scripts/provision.ts --import ${node.name}`;
+      return [
+        blocker(
+          `VMID ${node.vmid} is wanted for ${node.name}, and taken by "${vm.name}" on ${vm.node}, which ${whose}`,
+          `choose another vmid in homelab.yaml${unfit(node, { ...vm, node: node.node }) ? '' : adopt}`,
+        ),
+      ];
+    }
+    case 'replaced':
+      return [
+        blocker(
+          `${at} is "${vm.name}", and no more ${node.name}, for which Terraform's state takes it`,
+          `choose another vmid in homelab.yaml, and forget the one that is gone: ${terraform} state rm '${addressIn(node.name)}'`,
+        ),
+      ];
+    case 'renamed':
+      return [
+        blocker(
+          `${at} is ${state.from} in Terraform's state, and homelab.yaml gives its vmid to ${node.name}`,
+          `choose another vmid for ${node.name}; or, when the VM only has a new name: ${terraform} state mv '${addressIn(state.from)}' '${addressIn(node.name)}'`,
+        ),
+      ];
+    case 'elsewhere':
+      return [
+        blocker(
+          `${node.name} (VM ${node.vmid}) is on ${vm.node}, homelab.yaml says ${node.node}`,
+          `migrate it to ${node.node}, or correct homelab.yaml`,
+        ),
+      ];
+    case 'locked':
+      return [
+        blocker(
+          `${at} is locked (${vm.lock})`,
+          `a task is under way: wait for it; when there is none, qm unlock ${vm.vmid} on ${vm.node}`,
+        ),
+      ];
+    case 'unread':
+      return [blocker(`${at} cannot be looked at: ${vm.unread}`, 'npx tsx scripts/check.ts --preflight')];
+  }
+}
+
+/** Why a VM that this lab did not make cannot be imported as `node`; undefined: it can. */
+export function unfit(node: Pick<K3sNode, 'node'>, vm: VmSeen): string | undefined {
+  const mark = markOf(vm.description);
+  if (vm.kind !== 'qemu') return 'is a container';
+  if (vm.template) return 'is a template';
+  if (mark) return `is ${mark.name} of the lab "${mark.lab}"`;
+  return vm.node === node.node ? undefined : `is on ${vm.node}, homelab.yaml says ${node.node}`;
+}
+
+/** VMs in Terraform's state that belong to another lab: the file is not this one's. */
+export function otherLabs(lab: Lab, { state, folder }: Pick<TerraformSeen, 'state' | 'folder'>): Note[] {
+  const others = state.flatMap((vm) => {
+    const mark = markOf(vm.description ?? '');
+    return mark && mark.lab !== lab.config.name ? [{ ...vm, lab: mark.lab }] : [];
+  });
+  const [first] = others;
+  if (!first) return [];
+  const vms = others.map(({ name, vmid }) => `${name} (VM ${vmid})`).join(', ');
   return [
     blocker(
-      there
-        ? `the mapping ${node.gpu} has no device on ${node.node} (but on ${there.join(', ')})`
-        : `there is no PCI mapping ${node.gpu}`,
-      `Datacenter → Resource Mappings → add ${node.gpu} with a device of ${node.node}`,
+      `${shownPath(lab, `${folder}/terraform.tfstate`)} is the state of the lab "${first.lab}": it holds ${vms}; nothing is done with it`,
+      `put the file of ${lab.config.name} in its place; when there is none, move that one away (no VM is touched by that): VMs of ${lab.config.name} are imported by their marks`,
     ),
   ];
 }
 
-function template({ vms, placement, wanted }: ProvisionSeen, node: string): Note[] {
-  const at = placement.for(node);
-  const found = vms.ok ? vms.value.find(({ vmid }) => vmid === at.vmid) : undefined;
-  const fix = 'npx tsx scripts/build-template.ts';
-  if (!found?.template || found.node !== at.node)
-    return [blocker(`there is no template ${at.vmid} on ${at.node}`, fix)];
-  const stamp = parseNotes(found.description);
-  if (!stamp)
-    return [blocker(`template ${at.vmid} on ${at.node} ("${found.name}") was not made by build-template`, fix)];
-  return stamp.hash === wanted?.hash ? [] : [blocker(`template ${at.vmid} on ${at.node} is stale`, fix)];
+/** Disks that homelab.yaml wants smaller than they are. One of a VM that is made anew may be. */
+export function shrinking(nodes: readonly K3sNode[], seen: ProvisionSeen): Note[] {
+  const anew = seen.changes?.ok ? seen.changes.value.filter(({ action }) => action === 'replace') : [];
+  return nodes.flatMap(({ name, vmid, disk_gib }) => {
+    const vm = seen.vms.ok ? seen.vms.value.find((one) => one.vmid === vmid) : undefined;
+    const now = diskGib(vm) ?? listedGib(vm) ?? stateDiskGib(seen.terraform.state.find((one) => one.name === name));
+    if (!vm || now === undefined || disk_gib >= now || anew.some((change) => change.name === name)) return [];
+    return [
+      blocker(
+        `${name}: homelab.yaml says disk_gib: ${disk_gib}, its disk has ${now} GiB, and Proxmox cannot shrink a disk`,
+        `set disk_gib: ${now} again; or make the VM anew: npx tsx scripts/provision.ts --destroy --limit ${name}, and provision`,
+      ),
+    ];
+  });
+}
+
+function diskGib(vm: VmSeen | undefined): number | undefined {
+  const [, number, unit = ''] =
+    /(?:^|,)size=(\d+(?:\.\d+)?)([KMGT]?)(?:,|$)/.exec(String(vm?.config?.scsi0 ?? '')) ?? [];
+  return number === undefined
+    ? undefined
+    : Number(number) * ({ K: 2 ** -20, M: 2 ** -10, G: 1, T: 2 ** 10 }[unit] ?? 2 ** -30);
+}
+
+/** Of one whose configuration was not read. A list that does not know it says 0. */
+function listedGib(vm: VmSeen | undefined): number | undefined {
+  return vm?.diskBytes ? vm.diskBytes / 2 ** 30 : undefined;
+}
+
+function stateDiskGib(vm: StateVm | undefined): number | undefined {
+  const size = mapsIn(vm?.attributes?.disk).find((disk) => disk.interface === 'scsi0')?.size;
+  return typeof size === 'number' ? size : undefined;
 }

@@ -2,8 +2,9 @@ import type { K3sNode } from '../config/schema.ts';
 import type { Lab } from '../lab-context.ts';
 import type { ProvisionSeen } from '../observe/provision.ts';
 import type { Step, Value } from '../step.ts';
+import { lossLines } from './losses.ts';
+import { changeLine, stateLines, summaryOf } from './provision-lines.ts';
 import type { VmState } from './provision-problems.ts';
-import { shownPath } from './shown-path.ts';
 import { addressIn, type VmChange } from './terraform-json.ts';
 
 /** What the pure plan needs to know of the working folder, which observe computed. */
@@ -16,35 +17,84 @@ export type ProvisionContext = {
   environment: Record<string, string>;
   /** VMs that --limit selects; undefined: all. */
   limit?: string[];
+  /** --destroy */
+  destroy?: boolean;
+  /** --import: VMs that this lab did not make, and is to take over. */
+  imports?: string[];
 };
 
-/** Terraform's folder: our files, the generated variables, `init`. */
-export function folderSteps(lab: Lab, seen: ProvisionSeen, context: ProvisionContext, variables: string): Step[] {
-  const { terraform } = seen;
-  const after = lab.newLeases.length > 0 ? ['leases'] : [];
-  const write = (name: string, content: string): Step => ({
-    id: `terraform/${name}`,
-    title: `write ${shownPath(lab, `${terraform.folder}/${name}`)}`,
-    why: terraform.files[name] === undefined ? 'absent' : 'differs',
-    after,
-    action: { kind: 'write', path: `${terraform.folder}/${name}`, content, mode: 0o600 },
+/** Makes the step of one call of Terraform. `deadline` is in minutes. */
+export type Terraform = (
+  call: Pick<Step, 'title' | 'why' | 'after' | 'host'> & { id: string; argv: string[]; minutes: number },
+) => Step;
+
+/** Options of every call that works with the state. Whoever holds its lock is waited for. */
+export const COMMON = ['-input=false', '-no-color', '-lock-timeout=300s'];
+
+/** Terraform in its working folder, with the token. Its state has one writer at a time. */
+export function terraformIn(lab: Lab, { terraform: { folder } }: ProvisionSeen, context: ProvisionContext): Terraform {
+  const env: Record<string, Value> = {
+    ...context.environment,
+    PROXMOX_VE_API_TOKEN: { join: [`${lab.config.proxmox.token_id}=`, { secret: 'PROXMOX_TOKEN_SECRET' }] },
+  };
+  return ({ id, argv, minutes, ...step }) => ({
+    ...step,
+    id: `terraform/${id}`,
+    lane: 'terraform',
+    action: { kind: 'run', argv: ['terraform', `-chdir=${folder}`, ...argv], env, deadline: minutes * 60 },
   });
-  const steps = context.differing.map((name) => write(name, terraform.sources[name] ?? ''));
-  if (terraform.files[context.variables] !== variables) steps.push(write(context.variables, variables));
-  if (!terraform.initialised || context.differing.length > 0)
-    steps.push({
-      id: 'terraform/init',
-      title: 'terraform init',
-      why: terraform.initialised ? 'its files changed' : 'not initialised',
-      after: steps.map(({ id }) => id),
-      action: {
-        kind: 'run',
-        argv: ['terraform', `-chdir=${terraform.folder}`, 'init', '-input=false', '-no-color'],
-        env: { TF_IN_AUTOMATION: '1' },
-        deadline: 300,
-      },
-    });
-  return steps;
+}
+
+/** Takes a VM that is there into the state. While it runs, its guest agent is waited for. */
+export function importStep(terraform: Terraform, node: K3sNode, why: string, after: string[]): Step {
+  return terraform({
+    id: `import ${node.name}`,
+    title: `import VM ${node.vmid} into Terraform's state`,
+    why,
+    host: node.name,
+    after,
+    argv: ['import', ...COMMON, addressIn(node.name), `${node.node}/${node.vmid}`],
+    minutes: 20,
+  });
+}
+
+/**
+ * Refuses, between plan and apply, what nobody was shown.
+ * @param allowed VMs that may be destroyed or replaced, and those that may be restarted
+ */
+export function guardStep(
+  { terraform: { folder } }: ProvisionSeen,
+  file: string,
+  allowed: { destroyed: string[]; restarted: string[] },
+  after: string[],
+): Step {
+  const nothing = allowed.destroyed.length + allowed.restarted.length === 0 ? 'nothing' : 'nothing else';
+  return {
+    id: 'terraform/guard',
+    title: `check that ${nothing} is destroyed or restarted`,
+    why: 'what Terraform plans now may be more than what was seen',
+    after,
+    action: { kind: 'operation', name: 'guard', args: { folder, file, ...allowed }, deadline: 120 },
+  };
+}
+
+/**
+ * New VMs at once, for each Proxmox node. Terraform draws them in no order, so with one for each node most wait behind
+ * the same node while the others idle; four keep all of them busy. More would gain next to nothing and risk refusals:
+ * a clone allocates its volumes under the storage's lock, for which others wait ten seconds, and no longer.
+ */
+const NEW_VMS = 4;
+
+/**
+ * On how many VMs Terraform works at once. What exists is changed one by one: a change may restart it, and two servers
+ * that are down at once are no cluster.
+ * @param actions what is done; undefined: not known yet
+ */
+export function parallelismOf(
+  { config }: Pick<Lab, 'config'>,
+  actions: readonly VmChange['action'][] | undefined,
+): number {
+  return actions?.every((action) => action === 'create') ? NEW_VMS * config.proxmox.nodes.length : 1;
 }
 
 /** Imports what an interrupted apply left out of the state, plans, refuses unforeseen losses, applies. */
@@ -56,108 +106,73 @@ export function applySteps(
   changes: readonly VmChange[] | undefined,
   before: string[],
 ): Step[] {
-  const { folder, state } = seen.terraform;
-  const env: Record<string, Value> = {
-    ...context.environment,
-    PROXMOX_VE_API_TOKEN: { join: [`${lab.config.proxmox.token_id}=`, { secret: 'PROXMOX_TOKEN_SECRET' }] },
-  };
-  const terraform = (
-    id: string,
-    title: string,
-    why: string,
-    argv: string[],
-    after: string[],
-    minutes: number,
-  ): Step => ({
-    id: `terraform/${id}`,
-    title,
-    why,
-    after,
-    // Its state has one writer at a time.
-    lane: 'terraform',
-    action: { kind: 'run', argv: ['terraform', `-chdir=${folder}`, ...argv], env, deadline: minutes * 60 },
-  });
-  const common = ['-input=false', '-no-color', '-lock-timeout=300s'];
-  const repairs: Step[] = [];
-  for (const [node, found] of states)
-    if (found.is === 'lost')
-      repairs.push({
-        ...terraform(
-          `import ${node.name}`,
-          `import VM ${node.vmid} into Terraform's state`,
-          'an interrupted run made it, and its state does not know it',
-          ['import', ...common, addressIn(node.name), `${node.node}/${node.vmid}`],
-          before,
-          10,
-        ),
-        host: node.name,
-      });
-  for (const { name, vmid } of state.filter(({ tainted }) => tainted))
-    repairs.push(
-      terraform(
-        `untaint ${name}`,
-        `keep VM ${vmid}, whose creation failed half-way`,
-        'Terraform would replace it',
-        ['untaint', '-no-color', '-lock-timeout=300s', addressIn(name)],
-        before,
-        5,
+  const { state } = seen.terraform;
+  const terraform = terraformIn(lab, seen, context);
+  const lost = [...states].flatMap(([node, found]) => (found.is === 'lost' ? [node] : []));
+  const repairs = [
+    ...lost.map((node) =>
+      importStep(terraform, node, "it is ours by its mark, and Terraform's state does not know it", before),
+    ),
+    ...state
+      .filter(({ tainted }) => tainted)
+      .map(({ name, vmid }) =>
+        terraform({
+          id: `untaint ${name}`,
+          title: `keep VM ${vmid}, whose creation failed half-way`,
+          why: 'Terraform would replace it',
+          after: before,
+          argv: ['untaint', '-no-color', '-lock-timeout=300s', addressIn(name)],
+          minutes: 5,
+        }),
       ),
-    );
+  ];
 
   const losses = (changes ?? []).filter(({ action }) => action === 'replace' || action === 'delete');
-  const why = changes ? changes.map(textOf).join('; ') : 'VMs are to be made or repaired';
+  const why = changes ? summaryOf(changes) : 'VMs are to be made or repaired';
+  const file = 'apply.tfplan';
   const targets = (context.limit ?? []).map((name) => `-target=${addressIn(name)}`);
-  const plan = terraform(
-    'plan',
-    'terraform plan',
+  const plan = terraform({
+    id: 'plan',
+    title: 'terraform plan',
     why,
-    [
-      ...['plan', ...common, '-out=apply.tfplan', ...targets],
+    after: [...before, ...repairs.map(({ id }) => id)],
+    argv: [
+      ...['plan', ...COMMON, `-out=${file}`, ...targets],
       ...(seen.silentAgents.length > 0 && changes ? ['-refresh=false'] : []),
     ],
-    [...before, ...repairs.map(({ id }) => id)],
-    15,
-  );
-  const guard: Step = {
-    id: 'terraform/guard',
-    title: losses.length > 0 ? 'check that nothing else is destroyed' : 'check that nothing is destroyed',
-    why: 'what Terraform plans now may be more than what was seen',
-    after: [plan.id],
-    action: {
-      kind: 'operation',
-      name: 'guard',
-      args: { folder, file: 'apply.tfplan', allowed: losses.map(({ name }) => name) },
-      deadline: 120,
-    },
-  };
-  // Side by side where that is safe: new VMs on different nodes. Changes restart VMs, and both servers at once are no cluster.
-  const restarts =
-    changes?.some(({ action }) => action === 'update' || action === 'replace') ?? state.length + repairs.length > 0;
-  const parallelism = restarts ? 1 : lab.config.proxmox.nodes.length;
+    minutes: 15,
+  });
+  const allowed = losses.map(({ name }) => name);
+  const restarted = (changes ?? []).flatMap(({ name, restarts }) => (restarts ? name : []));
+  const guard = guardStep(seen, file, { destroyed: allowed, restarted }, [plan.id]);
+  const nothingExists = state.length + repairs.length === 0;
+  const actions = changes?.map(({ action }) => action) ?? (nothingExists ? [] : undefined);
   const apply: Step = {
-    ...terraform(
-      'apply',
-      'terraform apply',
+    ...terraform({
+      id: 'apply',
+      title: 'terraform apply',
       why,
-      ['apply', '-input=false', '-no-color', '-lock-timeout=300s', `-parallelism=${parallelism}`, 'apply.tfplan'],
-      [guard.id],
-      90,
-    ),
-    ...(losses.length > 0 && { destroys: losses.map((change) => lossOf(lab, seen, change)) }),
+      after: [guard.id],
+      argv: ['apply', ...COMMON, `-parallelism=${parallelismOf(lab, actions)}`, file],
+      minutes: 90,
+    }),
+    does: changes?.map((change) => changeLine(lab, state, change)) ?? stateLines(lab, state, states),
+    ...(losses.length > 0 && {
+      destroys: lossLines(
+        lab,
+        losses.map(({ name, action }) => ({ ...placeIn(state, name), again: action === 'replace' })),
+        seen.losses,
+      ),
+      confirm: allowed,
+    }),
   };
   return [...repairs, plan, guard, apply];
 }
 
-function textOf({ name, action, differences }: VmChange): string {
-  const shown = differences.slice(0, 4).join(', ');
-  const more = differences.length > 4 ? ` and ${differences.length - 4} more` : '';
-  return `${action} ${name}${shown ? ` (${shown}${more})` : ''}`;
-}
-
-/** What is gone with a VM, in words for the one who must confirm it. */
-function lossOf({ config }: Lab, { terraform }: ProvisionSeen, { name, action }: VmChange): string {
-  const at = terraform.state.find((vm) => vm.name === name);
-  const isServer = config.k3s.nodes.find((node) => node.name === name)?.role === 'server';
-  const data = isServer ? 'its etcd member and every local-path volume on it' : 'every local-path volume on it';
-  return `VM ${name} (${at?.vmid ?? '?'} on ${at?.node ?? '?'}) with its disk: ${data}${action === 'replace' ? '; it is made anew' : ''}`;
+function placeIn(
+  state: ProvisionSeen['terraform']['state'],
+  name: string,
+): { name: string; vmid: number; node: string } {
+  const { vmid = 0, node = '?' } = state.find((vm) => vm.name === name) ?? {};
+  return { name, vmid, node };
 }

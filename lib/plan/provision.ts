@@ -1,19 +1,39 @@
+import { UsageError } from '../errors.ts';
 import type { Lab } from '../lab-context.ts';
 import type { ProvisionSeen } from '../observe/provision.ts';
-import type { Note, Plan, Step } from '../step.ts';
+import type { VmSeen } from '../observe/vms.ts';
+import { joinPlans, type Note, type Plan, type Step } from '../step.ts';
+import { lossNotes } from './losses.ts';
+import { privilegeNotes } from './privileges.ts';
+import { forgetKeys, planDestroy } from './provision-destroy.ts';
 import { guestSteps } from './provision-guests.ts';
-import { shortages, strangers, vmStateOf } from './provision-problems.ts';
-import { applySteps, folderSteps, type ProvisionContext } from './provision-terraform.ts';
+import { planImport } from './provision-import.ts';
+import { otherLabs, shrinking, strangers, undestroyable, vmStateOf } from './provision-problems.ts';
+import { shortages } from './provision-shortages.ts';
+import { applySteps, type ProvisionContext } from './provision-terraform.ts';
+import { folderNotes, folderSteps } from './terraform-folder.ts';
+import type { VmChange } from './terraform-json.ts';
+import { terraformTrouble } from './terraform-trouble.ts';
+import { trustProblems } from './trust.ts';
 
 /**
  * Leases → Terraform's folder → VMs → the guests in them. What Terraform would do was asked while looking, where
  * that was possible; otherwise it is asked between, and nothing that destroys passes then.
+ * @throws UsageError for an --import that cannot be
  */
 export function planProvision(lab: Lab, seen: ProvisionSeen, context: ProvisionContext): Plan {
-  const { config } = lab;
-  const { terraform, variables } = seen;
+  const { terraform } = seen;
+  const { imports = [], destroy } = context;
+  if (destroy && imports.length > 0) throw new UsageError('--destroy and --import are two different runs');
   if (context.limit?.length === 0) return { steps: [], notes: [{ level: 'info', text: '--limit names no VM' }] };
-  if (!seen.vms.ok) return blocked(`the Proxmox API does not answer: ${seen.vms.reason}`, 'npx tsx scripts/check.ts');
+  if (!seen.vms.ok)
+    return blocked(
+      `Proxmox cannot be asked: ${seen.vms.reason}`,
+      seen.vms.fix ?? 'npx tsx scripts/check.ts --preflight',
+      'Proxmox',
+    );
+  // What is destroyed needs no key; Terraform wants its variables all the same.
+  const variables = seen.variables ?? (destroy ? terraform.files[context.variables] : undefined);
   if (variables === undefined) {
     const { publicKeyFile, privateKeyFile } = seen.sources;
     return blocked(
@@ -22,23 +42,55 @@ export function planProvision(lab: Lab, seen: ProvisionSeen, context: ProvisionC
     );
   }
   if (terraform.problem)
-    return blocked(
-      terraform.problem,
-      'install Terraform 1.9 or newer: https://developer.hashicorp.com/terraform/install',
-    );
+    return { steps: [], notes: [{ level: 'blocker', text: terraform.problem, fix: terraform.fix }] };
+  const others = otherLabs(lab, terraform);
+  if (others.length > 0) return { steps: [], notes: others };
+  const told: Plan = {
+    steps: [],
+    notes: [...folderNotes(lab, seen, context, variables), ...trustProblems(seen.trust)],
+  };
+  if (destroy) return joinPlans(told, planDestroy(lab, seen, context, variables));
+  if (imports.length > 0) return joinPlans(told, planImport(lab, seen, context, imports, variables));
+  return joinPlans(told, planVms(lab, seen, context, seen.vms.value, variables));
+}
 
-  const vms = seen.vms.value;
-  const managed = new Set(terraform.state.map(({ vmid }) => vmid));
+function planVms(
+  lab: Lab,
+  seen: ProvisionSeen,
+  context: ProvisionContext,
+  vms: readonly VmSeen[],
+  variables: string,
+): Plan {
+  const { config } = lab;
+  const { state } = seen.terraform;
   const nodes = config.k3s.nodes.filter(({ name }) => !context.limit || context.limit.includes(name));
-  const states = new Map(nodes.map((node) => [node, vmStateOf(config.name, node, vms, managed)]));
+  const states = new Map(nodes.map((node) => [node, vmStateOf(config.name, node, vms, state)]));
+  // VMs that homelab.yaml no longer has; with --limit they are left alone.
+  const orphans = context.limit ? [] : state.filter((vm) => !nodes.some(({ name }) => name === vm.name));
   const made = nodes.filter((node) => states.get(node)?.is === 'absent');
-  const notes = [...strangers(config, vms, states), ...shortages(config, seen, made), ...remarks(lab, seen)];
-  if (seen.changes && !seen.changes.ok)
-    notes.push({ level: 'blocker', text: `terraform plan failed:\n${seen.changes.reason}` });
+  const notes = [
+    ...strangers(lab, vms, states),
+    ...undestroyable(lab, orphans, vms),
+    ...shrinking(nodes, seen),
+    ...shortages(config, seen, made),
+    ...remarks(seen),
+  ];
+  if (seen.changes && !seen.changes.ok) {
+    const { cause, fix } = terraformTrouble(seen.changes.reason) ?? {};
+    notes.push({
+      level: 'blocker',
+      text: `terraform plan failed:\n${seen.changes.reason}${cause ? `\nprobable cause: ${cause}` : ''}`,
+      fix,
+    });
+  }
 
-  const steps = [...leaseSteps(lab), ...folderSteps(lab, seen, context, variables)];
+  const folder = folderSteps(lab, seen, context, variables);
+  const steps = [...leaseSteps(lab, folder), ...folder];
   const changes = seen.changes?.ok ? seen.changes.value : undefined;
+  if (changes?.some(({ action }) => action === 'replace' || action === 'delete'))
+    notes.push(...lossNotes(config.backup, seen.losses));
   const applying = changes === undefined || changes.length > 0;
+  if (applying) notes.unshift(...privilegeNotes(config, seen.granted));
   if (applying)
     steps.push(
       ...applySteps(
@@ -51,6 +103,8 @@ export function planProvision(lab: Lab, seen: ProvisionSeen, context: ProvisionC
       ),
     );
   const applied = steps.some(({ id }) => id === 'terraform/apply');
+  const deleted = (changes ?? []).filter(({ action }) => action === 'delete').map(({ name }) => name);
+  steps.push(...forgetKeys(lab, deleted, ['terraform/apply']));
   for (const node of nodes) {
     const touched = changes ? changes.find(({ name }) => name === node.name)?.action : 'unknown';
     steps.push(
@@ -60,14 +114,23 @@ export function planProvision(lab: Lab, seen: ProvisionSeen, context: ProvisionC
         seen.guests[node.name],
         touched === 'delete' ? undefined : touched,
         applied ? ['terraform/apply'] : [],
+        { script: seen.sources.growRoot, grows: changes?.some(growsDiskOf(node)) === true },
       ),
     );
   }
   return { steps, notes };
 }
 
-/** New leases are on disk before anything uses them: a run that stops later keeps them. */
-function leaseSteps({ newLeases }: Lab): Step[] {
+/** Whether a change is one of a node's disk. */
+function growsDiskOf({ name }: { name: string }): (change: VmChange) => boolean {
+  return (change) => change.name === name && change.differences.some((text) => /^disk\b/.test(text));
+}
+
+/**
+ * New leases are on disk before anything uses them: a run that stops later keeps them. But not before Terraform has
+ * its provider: without it nothing could come of them.
+ */
+function leaseSteps({ newLeases }: Lab, folder: readonly Step[]): Step[] {
   if (newLeases.length === 0) return [];
   const leases = newLeases.map(({ name, address }) => `${name} ${address}`);
   return [
@@ -75,12 +138,13 @@ function leaseSteps({ newLeases }: Lab): Step[] {
       id: 'leases',
       title: `lease ${leases.join(', ')}`,
       why: 'no lease yet',
+      after: folder.map(({ id }) => id).filter((id) => id === 'terraform/init'),
       action: { kind: 'operation', name: 'lease', args: {}, deadline: 30 },
     },
   ];
 }
 
-function remarks({ config }: Lab, seen: ProvisionSeen): Note[] {
+function remarks(seen: ProvisionSeen): Note[] {
   const notes: Note[] = seen.taken.map(({ lease, address, by }) => ({
     level: 'blocker',
     text: `${address} would be the address of ${lease}, and is used by ${by}`,
@@ -98,15 +162,9 @@ function remarks({ config }: Lab, seen: ProvisionSeen): Note[] {
       text: `the guest agent of ${seen.silentAgents.join(', ')} does not answer: Terraform was asked without looking at the VMs`,
       fix: 'is qemu-guest-agent running in it?',
     });
-  if (!config.proxmox.ca_file && config.proxmox.nodes.some(({ fingerprint }) => fingerprint))
-    notes.push({
-      level: 'warning',
-      text: 'Terraform cannot check a certificate by its fingerprint',
-      fix: 'copy /etc/pve/pve-root-ca.pem beside homelab.yaml and set proxmox.ca_file',
-    });
   return notes;
 }
 
-function blocked(text: string, fix: string): Plan {
-  return { steps: [], notes: [{ level: 'blocker', text, fix }] };
+function blocked(text: string, fix: string, waitsFor?: Note['waitsFor']): Plan {
+  return { steps: [], notes: [{ level: 'blocker', text, fix, waitsFor }] };
 }

@@ -1,13 +1,28 @@
+import { HomelabError } from '../errors.ts';
+import { isMap, type Loose, mapsIn, textOf } from '../loose.ts';
+import { differenceText, restartsVm } from './vm-attributes.ts';
+
 /** What Terraform would do to one VM. */
 export type VmChange = {
   name: string;
   action: 'create' | 'update' | 'replace' | 'delete';
-  /** Attributes that change, with their values: "memory.dedicated: 65536 → 32768". */
+  /** What changes, with its values: "memory: 64 GiB → 32 GiB". */
   differences: string[];
+  /** Whether the change restarts the VM, which runs. */
+  restarts?: boolean;
 };
 
 /** A VM in Terraform's state. */
-export type StateVm = { name: string; vmid: number; node: string; tainted: boolean };
+export type StateVm = {
+  name: string;
+  vmid: number;
+  node: string;
+  tainted: boolean;
+  /** Its notes; ours say whose VM it is. */
+  description?: string;
+  /** Everything that the provider keeps of it, in its own shape. */
+  attributes?: Loose;
+};
 
 const RESOURCE = 'proxmox_virtual_environment_vm';
 const TYPE_AND_NAME = `${RESOURCE}.node`;
@@ -38,36 +53,57 @@ export function parsePlan(json: string): VmChange[] {
     const action = actionOf(change.actions);
     if (type !== RESOURCE || !action) return [];
     const replaced = new Set((change.replace_paths ?? []).map(pathText));
+    const changed =
+      action === 'create' || action === 'delete' ? [] : leaves(change.before, change.after, change.after_unknown, []);
+    // Of a VM that is made anew, all is new; what matters is why.
     const differences =
-      action === 'create' || action === 'delete'
-        ? []
-        : leaves(change.before, change.after, change.after_unknown, []).map(({ path, text }) =>
-            replaced.has(path) ? `${text} (needs a new VM)` : text,
-          );
-    return [{ name: String(index), action, differences }];
+      action === 'replace'
+        ? changed.flatMap(({ path, text }) => (replaced.has(path) && text ? `${text} (needs a new VM)` : []))
+        : changed.flatMap(({ text }) => text ?? []);
+    const runs = child(change.before, 'started') !== false;
+    const restarts = action === 'update' && runs && changed.some(({ path }) => restartsVm(path));
+    return [{ name: String(index), action, differences, ...(restarts && { restarts }) }];
   });
 }
 
-/** The VMs in a terraform.tfstate (format 4). Undefined text: none. */
-export function parseState(text: string | undefined): StateVm[] {
+/**
+ * The VMs in a terraform.tfstate (format 4). Undefined text: none.
+ * @throws HomelabError when it is not such a file
+ */
+export function parseState(text: string | undefined, file = 'terraform.tfstate'): StateVm[] {
   if (!text?.trim()) return [];
-  const { resources = [] } = JSON.parse(text) as {
-    resources?: {
-      mode: string;
-      type: string;
-      instances: { index_key?: string; status?: string; attributes: { vm_id?: number; node_name?: string } }[];
-    }[];
-  };
-  return resources
+  return mapsIn(readState(text, file).resources)
     .filter(({ mode, type }) => mode === 'managed' && type === RESOURCE)
-    .flatMap(({ instances }) =>
-      instances.map(({ index_key = '', status, attributes }) => ({
-        name: index_key,
-        vmid: attributes.vm_id ?? 0,
-        node: attributes.node_name ?? '',
-        tainted: status === 'tainted',
-      })),
-    );
+    .flatMap(({ instances }) => mapsIn(instances))
+    .map((instance) => {
+      const attributes = isMap(instance.attributes) ? instance.attributes : {};
+      return {
+        name: String(instance.index_key ?? ''),
+        vmid: Number(attributes.vm_id ?? 0),
+        node: textOf(attributes.node_name) ?? '',
+        tainted: instance.status === 'tainted',
+        description: textOf(attributes.description),
+        attributes,
+      };
+    });
+}
+
+function readState(text: string, file: string): Loose {
+  let state: unknown;
+  try {
+    state = JSON.parse(text);
+  } catch (error) {
+    throw unreadable(file, (error as Error).message);
+  }
+  if (!isMap(state)) throw unreadable(file, 'it is no JSON object');
+  if (state.version !== 4) throw unreadable(file, `its format is ${JSON.stringify(state.version)}, not 4`);
+  return state;
+}
+
+function unreadable(file: string, why: string): HomelabError {
+  return new HomelabError(`Terraform's state (${file}) cannot be read: ${why}`, {
+    fix: 'terraform.tfstate.backup beside it is the one before the last change: put it in its place',
+  });
 }
 
 function actionOf(actions: readonly string[]): VmChange['action'] | undefined {
@@ -75,7 +111,7 @@ function actionOf(actions: readonly string[]): VmChange['action'] | undefined {
   return (['create', 'update', 'delete'] as const).find((action) => actions.includes(action));
 }
 
-type Leaf = { path: string; text: string };
+type Leaf = { path: string; text?: string };
 
 /** Values that differ, each with its path; what the provider only knows afterwards is no difference. */
 function leaves(before: unknown, after: unknown, unknown: unknown, keys: (string | number)[]): Leaf[] {
@@ -88,7 +124,7 @@ function leaves(before: unknown, after: unknown, unknown: unknown, keys: (string
     );
   }
   const path = pathText(keys);
-  return [{ path, text: `${path}: ${JSON.stringify(before ?? null)} → ${JSON.stringify(after ?? null)}` }];
+  return [{ path, text: differenceText(path, before, after) }];
 }
 
 function child(value: unknown, key: string): unknown {
