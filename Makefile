@@ -69,8 +69,8 @@ network: $(INSTALLED) ## who has which address (ARGS="…" for the rest)
 test: $(INSTALLED) ## every test
 	npm test --silent
 
-bench: $(INSTALLED) ## ratios from one run
-	npm run bench --silent
+bench: $(INSTALLED) ## ratios from one run (ARGS=48: provision of that many VMs)
+	npm run bench --silent -- $(ARGS)
 
 lint: $(INSTALLED) ## biome
 	npm run lint --silent

@@ -47,3 +47,15 @@ export function labOf(text: string): Lab {
     today: '2026-11-23',
   };
 }
+
+/** The committed homelab.yaml with `count` small VMs, spread evenly over its three Proxmox nodes. */
+export function evenly(count: number): string {
+  const raw = parse(readFileSync(join(TOOLKIT, 'homelab.yaml'), 'utf8')) as Config;
+  raw.network.ranges = { server: '10.20.11.80-10.20.11.84', agent: '10.20.11.100-10.20.11.199' };
+  const [server, , agent] = raw.k3s.nodes;
+  raw.k3s.nodes = Array.from({ length: count }, (_, i) => ({
+    ...(i < 3 ? { ...server!, name: `k3s-cp-0${i + 1}` } : { ...agent!, name: `k3s-agent-${i}`, gpu: undefined }),
+    ...{ node: raw.proxmox.nodes[i % 3]!.name, vmid: 200 + i, memory_gib: 2, disk_gib: 50 },
+  }));
+  return stringify(raw, { aliasDuplicateObjects: false });
+}

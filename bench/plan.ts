@@ -42,7 +42,7 @@ function chain(lab: Lab): Plan[] {
   const none = { ok: true, value: [] } as const;
   const sources = {
     ...{ publicKey: 'ssh-ed25519 AAAA ops', publicKeyFile: '/k.pub', privateKeyFile: '/k', hclFolder: '/packer' },
-    ...{ userData: USER_DATA, hcl: { 'ubuntu.pkr.hcl': '' } },
+    ...{ userData: USER_DATA, growRoot: '', growRootFile: '/g', hcl: { 'ubuntu.pkr.hcl': '' } },
   };
   const storages = Object.fromEntries(
     config.proxmox.nodes.map(({ name }) => {
@@ -60,11 +60,18 @@ function chain(lab: Lab): Plan[] {
       vms: { ok: true, value: [] },
       iso: { ok: true, value: false },
     },
-    ...{ packer: { version: '1.11.0' }, generated: {}, withPassword: false },
+    ...{
+      packer: { version: '1.11.0' },
+      cds: [],
+      generated: {},
+      record: { written: {}, kept: {} },
+      withPassword: false,
+    },
   };
   const placement = placeTemplates(config, false);
   const provision: ProvisionSeen = {
     ...{ sources, placement, storages, vms: { ok: true, value: [] }, mappings: { ok: true, value: {} } },
+    granted: { ok: false, reason: 'not asked' },
     nodes: {
       ok: true,
       value: config.proxmox.nodes.map(({ name }) => ({
@@ -74,7 +81,10 @@ function chain(lab: Lab): Plan[] {
         freeMemoryBytes: 2 ** 45,
       })),
     },
-    terraform: { folder: '/t', version: '1.9.0', initialised: true, sources: {}, files: {}, state: [] },
+    terraform: {
+      ...{ folder: '/t', version: '1.9.0', initialised: true, sources: {}, files: {}, state: [] },
+      ...{ generated: { written: {}, kept: {} }, extra: [] },
+    },
     variables: renderTfvars(config, {
       endpoint: template.api,
       addresses: new Map(config.k3s.nodes.map(({ name }) => [name, addressOf(lab, name)])),

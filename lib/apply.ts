@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { meet } from './conditions.ts';
 import { lastSeen, within } from './deadline.ts';
-import { HomelabError, messageOf } from './errors.ts';
+import { type Explanation, HomelabError, messageOf } from './errors.ts';
 import type { Journal } from './journal.ts';
 import { refOf } from './kube-object.ts';
 import type { LockStore } from './ledger/lockfile.ts';
@@ -21,6 +21,8 @@ export type ApplyContext = {
   secretsFolder: string;
   lock: LockStore;
   operations?: Record<string, Operation>;
+  /** What the output of a program of this machine that failed means, or Proxmox's words. */
+  explain?: (output: string) => Pick<Explanation, 'cause' | 'fix'> | undefined;
   /** Once aborted, nothing more is started and `apply` does not return: the process is about to end. */
   interrupted?: AbortSignal;
   onStart?: (step: Step) => void;
@@ -128,7 +130,7 @@ async function act(action: Action, context: ApplyContext, outputs: Map<string, s
       const env = Object.fromEntries(Object.entries(action.env ?? {}).map(([name, value]) => [name, text(value)]));
       const stdin = action.stdin === undefined ? undefined : text(action.stdin);
       const outcome = await ports.exec.run(argv, { cwd: action.cwd, env, stdin, deadline: action.deadline });
-      return succeeded(outcome, argv[0] ?? '');
+      return succeeded(outcome, argv[0] ?? '', context.explain);
     }
     case 'remote': {
       const argv = action.argv.map(text);
@@ -160,7 +162,9 @@ async function act(action: Action, context: ApplyContext, outputs: Map<string, s
       return undefined;
     }
     case 'pve': {
-      const answer = await ports.pve.call(action.method, action.path, action.params, action.deadline);
+      const answer = await explained(context.explain, () =>
+        ports.pve.call(action.method, action.path, action.params, action.deadline),
+      );
       return typeof answer === 'string' ? answer : undefined;
     }
     case 'kube': {
@@ -229,10 +233,23 @@ function withSecrets(
   };
 }
 
-function succeeded(outcome: Outcome, what: string): string {
+/** Says what the script knows of an error: that is nearer to the matter than what a port can know. */
+async function explained<T>(explain: ApplyContext['explain'], work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof HomelabError)) throw error;
+    const { message, likelyCause, fix, output, exit } = error;
+    const known = explain?.(`${message}\n${output ?? ''}`);
+    throw known ? new HomelabError(message, { cause: likelyCause, fix, output, exit, ...known }) : error;
+  }
+}
+
+function succeeded(outcome: Outcome, what: string, explain?: ApplyContext['explain']): string {
   if (outcome.code === 0) return outcome.stdout.trim();
-  const output = (outcome.stderr.trim() || outcome.stdout.trim()).split('\n').slice(-15).join('\n');
-  throw new HomelabError(`${what} ended with exit code ${outcome.code}`, { output });
+  const said = outcome.stderr.trim() || outcome.stdout.trim();
+  const output = said.split('\n').slice(-15).join('\n');
+  throw new HomelabError(`${what} ended with exit code ${outcome.code}`, { ...explain?.(said), output });
 }
 
 function resolve(value: Value, secrets: Secrets, outputs: Map<string, string>): string {

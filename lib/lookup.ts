@@ -1,4 +1,4 @@
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Backup, Config, K3sNode, Nas, NasExport } from './config/schema.ts';
 import { UsageError } from './errors.ts';
 import type { Lab } from './lab-context.ts';
@@ -52,4 +52,25 @@ export function backupOf(config: Config): Backup {
 export function caFile({ config, paths }: Pick<Lab, 'config' | 'paths'>): string | undefined {
   const { ca_file } = config.proxmox;
   return ca_file === undefined ? undefined : resolve(paths.root, ca_file);
+}
+
+/**
+ * The PEM file by which Terraform and Packer recognise Proxmox: ca_file, or, where a node is pinned by its
+ * fingerprint, what the scripts make of those (lib/observe/trust.ts).
+ */
+export function trustFile(lab: Pick<Lab, 'config' | 'paths'>): string | undefined {
+  const isPinned = lab.config.proxmox.nodes.some(({ fingerprint }) => fingerprint !== undefined);
+  return isPinned ? join(trustFolder(lab), 'proxmox.pem') : caFile(lab);
+}
+
+/**
+ * What makes a Go program trust Proxmox, and nobody else: without the second it would trust the public CAs of this
+ * machine too. Not for what fetches from the internet (`init`).
+ */
+export function goTrust(lab: Pick<Lab, 'config' | 'paths'>): Record<string, string> {
+  return { SSL_CERT_FILE: trustFile(lab) ?? '', SSL_CERT_DIR: trustFolder(lab) };
+}
+
+function trustFolder({ paths }: Pick<Lab, 'paths'>): string {
+  return join(paths.state, 'trust');
 }

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { Command, CommanderError, Help, InvalidArgumentError, Option } from 'commander';
 import type { Operation, StepResult } from './apply.ts';
 import type { Config } from './config/schema.ts';
-import { EXIT, HomelabError, messageOf } from './errors.ts';
+import { EXIT, type Explanation, HomelabError, messageOf } from './errors.ts';
 import type { Lab } from './lab-context.ts';
 import type { Ports, Readers } from './ports/types.ts';
 import type { Plan, Proof } from './step.ts';
@@ -16,7 +16,8 @@ export type Flags = {
   json: boolean;
   limit: string[];
   yes: boolean;
-  confirm?: string;
+  /** Names that were given beforehand, and need not be typed. */
+  confirm: string[];
   verbose: boolean;
 };
 
@@ -29,7 +30,8 @@ export type ScriptOption = {
   default?: string | boolean | string[];
   choices?: string[];
   required?: boolean;
-  parse?: (text: string) => unknown;
+  /** @param before what the same option, given before, or its default, came to */
+  parse?: (text: string, before: unknown) => unknown;
 };
 
 /** What a script prints on stdout when it is done. */
@@ -62,8 +64,21 @@ export type Script<Seen, A extends Args = Args> = {
   /** Pure. */
   plan: (lab: Lab, seen: Seen, args: A) => Plan;
   operations?: (lab: Lab, args: A, context: RunContext) => Record<string, Operation>;
-  /** Proves the outcome. What it creates for a proof it removes. Not run by --dry-run and --check. */
-  verify?: (lab: Lab, ports: Ports, args: A, context: RunContext) => Promise<Proof[]>;
+  /** What the output of a program of this machine that failed means, or Proxmox's words. Pure; undefined: not known. */
+  explain?: (output: string) => Pick<Explanation, 'cause' | 'fix'> | undefined;
+  /**
+   * Proves the outcome. What it creates for a proof it removes. Not run by --dry-run and --check.
+   * `seen` is what was observed before anything was changed: where nothing was (`applied` is empty) it proves as well
+   * as a second look, and what it holds need not be asked again.
+   */
+  verify?: (
+    lab: Lab,
+    ports: Ports,
+    args: A,
+    context: RunContext,
+    seen: Seen,
+    applied: readonly StepResult[],
+  ) => Promise<Proof[]>;
   report?: (lab: Lab, seen: Seen, args: A, applied: readonly StepResult[]) => Report | undefined;
 };
 
@@ -176,9 +191,20 @@ const COMMON: ScriptOption[] = [
     },
   },
   { flags: '--yes', description: 'do not ask before changing; destroying still asks', default: false },
-  { flags: '--confirm <name>', description: 'the name that you would have to type before something is destroyed' },
+  {
+    flags: '--confirm <names>',
+    description: 'what you would have to type before something is destroyed (comma-separated, or several times)',
+    default: [],
+    parse: gathered,
+  },
   { flags: '--verbose', description: 'say more', default: false },
 ];
+
+/** Names of an option that may be given several times, each with one name or several: all of them. */
+export function gathered(text: string, before: unknown): string[] {
+  const names = text.split(',').flatMap((name) => name.trim() || []);
+  return [...(Array.isArray(before) ? (before as string[]) : []), ...names];
+}
 
 function toOption({ flags, description, default: value, choices, required, parse }: ScriptOption): Option {
   const option = new Option(flags, description);
@@ -186,9 +212,9 @@ function toOption({ flags, description, default: value, choices, required, parse
   if (choices) option.choices(choices);
   if (required) option.makeOptionMandatory();
   if (parse) {
-    option.argParser((text) => {
+    option.argParser((text, before) => {
       try {
-        return parse(text);
+        return parse(text, before);
       } catch (error) {
         throw new InvalidArgumentError(messageOf(error));
       }

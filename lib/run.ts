@@ -1,6 +1,6 @@
 import { type ApplyContext, apply, type StepResult } from './apply.ts';
 import { requireSecrets } from './config/env.ts';
-import { consent } from './consent.ts';
+import { consent, unasked } from './consent.ts';
 import { EXIT, HomelabError, messageOf } from './errors.ts';
 import { onInterrupt } from './interrupt.ts';
 import { type Journal, noJournal, openJournal } from './journal.ts';
@@ -173,6 +173,7 @@ async function beats<Seen, A extends Args>(
   }
 
   for (const note of plan.notes) talk.say(noteText(note));
+  for (const name of unasked(lab, plan, flags)) talk.say(`note: --confirm ${name} was not asked for`);
   const blockers = plan.notes.filter((note) => note.level === 'blocker');
   if (blockers.length > 0)
     return { plan, applied: [], proofs: [], exit: EXIT.failed, error: blockers.map((note) => note.text).join('; ') };
@@ -188,6 +189,7 @@ async function beats<Seen, A extends Args>(
       journal,
       lock,
       operations,
+      explain: script.explain,
       interrupted: context.interrupted,
       secretsFolder: lab.paths.secrets,
       onStart: (step) => talk.stepStart(step),
@@ -200,7 +202,7 @@ async function beats<Seen, A extends Args>(
   }
 
   const proofs = script.verify
-    ? await talk.during(`${script.name}: proving`, script.verify(lab, ports, args, context))
+    ? await talk.during(`${script.name}: proving`, script.verify(lab, ports, args, context, seen, applied))
     : [];
   for (const proof of proofs) {
     talk.proof(proof);

@@ -6,6 +6,7 @@ import type { VmSeen } from '../lib/observe/vms.ts';
 import type { Answer, Outcome } from '../lib/ports/types.ts';
 import { smallLab } from './fixtures/lab.ts';
 import { fakePorts } from './fixtures/ports.ts';
+import { testLab } from './hosts-lab.ts';
 
 const test = suite('asking the network before an address is given');
 
@@ -18,10 +19,11 @@ const taken = `${lease.address} dev vmbr0 lladdr bc:24:11:00:00:01 REACHABLE\n`;
 
 /** What is found where the Proxmox nodes have these neighbour tables; a node without one does not answer. */
 async function probe(tables: Record<string, string>, vms: VmSeen[] = []): Promise<string> {
-  const read = async (host: string, argv: readonly string[]): Promise<Answer<Outcome>> => {
+  const read = async (host: string): Promise<Answer<Outcome>> => {
     const stdout = tables[host];
-    if (stdout === undefined) return { ok: false, reason: 'no route to host' };
-    return { ok: true, value: { code: argv[0] === 'ping' ? 1 : 0, stdout, stderr: '' } };
+    return stdout === undefined
+      ? { ok: false, reason: 'no route to host' }
+      : { ok: true, value: { code: 0, stdout, stderr: '' } };
   };
   const seen = await probeNetwork({ config, newLeases }, fakePorts({ ssh: { read } }).ssh, vms);
   return [...seen.taken.map((one) => `${one.lease} ${one.address}: ${one.by}`), seen.unasked ?? ''].join('');
@@ -49,6 +51,24 @@ test('nothing is asked when every VM is there', async () => {
   const vm = { vmid: 1, node: node!, kind: 'qemu', template: false, running: true, description: '' } as const;
   const all = newLeases.map(({ name }): VmSeen => ({ ...vm, name }));
   assert.is(await probe({}, all), '');
+});
+
+test('all of them in one command, which a shell understands', async () => {
+  const hosts = await testLab();
+  try {
+    const { lab, ssh } = hosts;
+    const asked = await hosts.start('pve-01', { user: 'root' });
+    const holder = await hosts.start('k3s-cp-02');
+    const { taken, unasked } = await probeNetwork(lab, ssh, []);
+    assert.is(unasked, undefined);
+    assert.equal(
+      taken.map(({ lease, address }) => `${lease} ${address}`),
+      [`k3s-cp-02 ${holder.address}`],
+    );
+    assert.is(asked.commands.length, 1);
+  } finally {
+    await hosts.close();
+  }
 });
 
 test.run();

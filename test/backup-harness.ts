@@ -75,6 +75,7 @@ export function attach(folder: string, port: number): BackupLab {
         forward: async () => ({ port, close: async () => {} }),
         roundTrips: () => ({}),
         ...{ reachable: unused, read: unused, readFile: unused, run: unused, upload: unused, learnHostKey: unused },
+        forgetHostKey: unused,
       },
       kube: {
         reachable: async () => ({ ok: true, value: 'k3s-cp-01' }),
@@ -83,7 +84,7 @@ export function attach(folder: string, port: number): BackupLab {
         ...{ apply: unused, delete: unused, logs: unused },
       },
       pve: { get: unused, call: unused },
-      net: { http: unused, tcp: unused, download: unused },
+      net: { http: unused, tcp: unused, download: unused, certificate: unused },
       close: async () => {},
     },
     context: {
@@ -156,6 +157,6 @@ export async function runBeats<Seen, A extends Args>(
     plan,
     applied,
     failures,
-    proofs: failed ? [] : ((await script.verify?.(lab, ports, args, context)) ?? []),
+    proofs: failed ? [] : ((await script.verify?.(lab, ports, args, context, seen, applied)) ?? []),
   };
 }

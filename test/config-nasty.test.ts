@@ -102,9 +102,16 @@ function holds(lab: Lab): void {
     Object.keys(tfvars.nodes),
     config.k3s.nodes.map(({ name }) => name),
   );
-  const generated = { endpoint: 'https://x/', vmid: 1, description: '', storageType: 'dir', userDataFile: '/u' };
-  const isoFile = isoName(config.template.iso.url);
-  assert.match(isoFile, /^[^/\s]+$/);
+  const generated = {
+    endpoint: 'https://x/',
+    vmid: 1,
+    description: '',
+    storageType: 'dir',
+    userDataFile: '/u',
+    growRootFile: '/g',
+  };
+  const isoFile = isoName(config.template.iso);
+  assert.match(isoFile, /^[-\w.]+\.(iso|img)$/i);
   const pkrvars = JSON.parse(renderPkrvars(config, { ...generated, isoFile, privateKeyFile: '/k' })) as object;
   assert.is((pkrvars as Record<string, unknown>).ssh_user, config.template.user);
 

@@ -17,7 +17,7 @@ function holding(object: KubeObject | undefined): Pick<Ports, 'ssh' | 'kube' | '
     kube: { reachable: never, get: async () => object, list: never, apply: never, delete: never, logs: never },
     ssh: {
       ...{ reachable: never, read: never, readFile: never, roundTrips: () => ({}) },
-      ...{ run: never, upload: never, learnHostKey: never, forward: never },
+      ...{ run: never, upload: never, learnHostKey: never, forgetHostKey: never, forward: never },
     },
   };
 }

@@ -53,6 +53,7 @@ async function world(): Promise<World> {
     },
     upload: unused,
     learnHostKey: unused,
+    forgetHostKey: unused,
     forward: unused,
   };
   return { lab, hosts, calls, down, ssh };

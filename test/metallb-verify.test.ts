@@ -31,6 +31,7 @@ function worldOf({ address, http, apply, services = [] }: World) {
     },
     tcp: async () => ({ ok: true, value: true }),
     download: async () => '',
+    certificate: async () => ({ ok: false, reason: 'not asked' }),
   };
   return { done, ports: { kube, net, clock: { now: () => new Date(), sleep: async () => {} } } };
 }

@@ -6,7 +6,7 @@ import { type Lab, openLab } from '../lib/lab-context.ts';
 import { TOOLKIT } from '../lib/paths.ts';
 import { planNfs } from '../lib/plan/nfs.ts';
 import type { NfsSeen, PveStorage } from '../lib/plan/nfs-seen.ts';
-import { neededPrivileges } from '../lib/plan/privileges.ts';
+import { aclOf, neededPrivileges } from '../lib/plan/privileges.ts';
 import { connectPve } from '../lib/ports/pve.ts';
 import type { Pve } from '../lib/ports/types.ts';
 import type { Step } from '../lib/step.ts';
@@ -18,7 +18,7 @@ const Storage = suite<{ world: TestLab; lab: Lab; pve: Pve }>('the Proxmox stora
 
 Storage.before.each(async (context) => {
   const { config } = openLab(join(TOOLKIT, 'homelab.yaml'), {}).lab;
-  const privileges = Object.fromEntries(neededPrivileges(config).map(({ path, privileges: has }) => [path, has]));
+  const privileges = aclOf(neededPrivileges(config));
   context.world = await testLab({
     storages: [{ name: 'local-zfs', content: ['images'] }],
     token: { id: TOKEN, secret: SECRET, privileges },

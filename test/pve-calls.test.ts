@@ -147,7 +147,7 @@ test('bpg destroy: shutdown, delete by query, then status/current is an error', 
   assert.ok(!lab.pve.snapshot().volumes.some(({ vmid }) => vmid === 120));
 });
 
-test('Packer version, nextid, permissions: the VMID is a string', async ({ lab }) => {
+test('bpg VMID, Packer version, nextid, permissions: the VMID is a string', async ({ lab }) => {
   assert.match((await ask(lab, 'GET', '/version')).body, /"version":"9\./);
   assert.equal((await ask(lab, 'GET', '/cluster/nextid')).data, '100');
   const granted = (await ask(lab, 'GET', '/access/permissions')).data as Record<string, Record<string, number>>;

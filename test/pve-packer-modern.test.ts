@@ -1,13 +1,17 @@
 import { strict as assert } from 'node:assert';
+import { spawn } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import { TOOLKIT } from '../lib/paths.ts';
 import { neededPrivileges } from '../lib/plan/privileges.ts';
+import { leftoversOf } from '../lib/plan/template-placement.ts';
+import { GENERATED_CD, generatedCds } from '../lib/plan/template-prune.ts';
 import { realExec } from '../lib/ports/exec.ts';
 import { atLeast } from '../lib/version.ts';
 import { Installed, packerVariables } from './packer-guest.ts';
-import { labOf } from './provision-fixture.ts';
+import { labOf, vm } from './provision-fixture.ts';
 import { gate, SECRET, type TestLab, TOKEN, testLab } from './pve-fixture.ts';
 
 /**
@@ -28,14 +32,13 @@ async function missing(): Promise<string | undefined> {
   return undefined;
 }
 
+const environment = (lab: TestLab) => ({
+  ...{ SSL_CERT_FILE: lab.caFile, PACKER_CACHE_DIR: join(lab.folder, 'cache'), PACKER_CONFIG_DIR: lab.folder },
+  ...{ PACKER_PLUGIN_PATH: plugins, PKR_VAR_token_secret: SECRET, TMPDIR: lab.folder },
+});
 const packer = (lab: TestLab, verb: string, file: string, ...options: string[]) =>
   exec.run(['packer', verb, ...options, `-var-file=${file}`, join(TOOLKIT, 'packer')], {
-    deadline: 120,
-    cwd: lab.folder,
-    env: {
-      ...{ SSL_CERT_FILE: lab.caFile, PACKER_CACHE_DIR: join(lab.folder, 'cache'), PACKER_CONFIG_DIR: lab.folder },
-      ...{ PACKER_PLUGIN_PATH: plugins, PKR_VAR_token_secret: SECRET },
-    },
+    ...{ deadline: 120, cwd: lab.folder, env: environment(lab) },
   });
 
 /** Nothing is loaded here. */
@@ -98,6 +101,39 @@ gated('a build whose guest never answers leaves nothing behind, and the next one
     const built = await packer(lab, 'build', packerVariables(lab, port, SHORT), '-color=false');
     assert.equal(built.code, 0, built.stdout + built.stderr);
     assert.equal(lab.pve.snapshot().vms[0]?.config.template, 1);
+  } finally {
+    await lab.close();
+    await machines.close();
+  }
+});
+
+gated('of a build that is killed, the VM and the CD in its drive are recognised', async () => {
+  const machines = new Installed();
+  const port = await machines.listen();
+  const lab = await testLab({ machines, token, user: undefined });
+  try {
+    lab.pve.faults.set('mute', { kind: 'mute', vmid: 9000 });
+    const file = packerVariables(lab, port, { ...SHORT, ssh_host: '' });
+    const child = spawn('packer', ['build', '-color=false', `-var-file=${file}`, join(TOOLKIT, 'packer')], {
+      ...{ cwd: lab.folder, detached: true, stdio: 'ignore' },
+      env: { PATH: process.env.PATH, HOME: lab.folder, CHECKPOINT_DISABLE: '1', ...environment(lab) },
+    });
+    const ended = new Promise((resolve) => child.on('close', resolve));
+    const running = (): boolean => lab.pve.snapshot().vms[0]?.status === 'running';
+    for (const end = Date.now() + 60_000; !running() && Date.now() < end; ) await sleep(100);
+    process.kill(-child.pid!, 'SIGKILL');
+    await ended;
+    const { vms, volumes } = lab.pve.snapshot();
+    const seen = vms.map(({ vmid, node, config: own }) =>
+      vm({ vmid, node, name: String(own.name), running: true, description: String(own.description), config: own }),
+    );
+    assert.deepEqual(
+      leftoversOf(labOf().config, seen).map(({ vmid }) => vmid),
+      [9000],
+    );
+    const cds = volumes.flatMap(({ volid }) => (GENERATED_CD.test(volid) ? volid : []));
+    assert.equal(cds.length, 1);
+    assert.deepEqual(seen.flatMap(generatedCds), cds);
   } finally {
     await lab.close();
     await machines.close();

@@ -32,7 +32,8 @@ test('VMID clash: nextid names it, counts on, and a clone to another node fails 
 });
 
 test('locks: in the configuration, refused at once; of the file, after a wait', async () => {
-  await inLab({ latency: { clone: 600, lockTimeout: 60 } }, async (lab) => {
+  await inLab({ latency: { lockTimeout: 60 } }, async (lab) => {
+    lab.pve.faults.set('under way', { kind: 'hang-task', type: 'qmclone' });
     const { data } = await ask(lab, 'POST', clone(133)[0], { body: clone(133)[1] });
     assert.equal((await configOf(lab, 133)).lock, 'clone');
     for (const [method, path, body] of [
@@ -46,17 +47,20 @@ test('locks: in the configuration, refused at once; of the file, after a wait', 
     assert.equal(await exitOf(lab, 'PUT', `${QEMU}/133/resize`, 'disk=scsi0&size=30G'), waited);
     assert.equal(await exitOf(lab, 'POST', `${QEMU}/133/status/start`, ''), waited);
     assert.equal(await exitOf(lab, 'DELETE', `${QEMU}/133`), waited);
+    lab.pve.faults.clear();
     assert.equal(await taskOf(lab, String(data)), 'OK');
     assert.equal((await configOf(lab, 133)).lock, undefined);
   });
 });
 
 test('locks: clones share the lock of their template, and hold off whoever wants it alone', async () => {
-  await inLab({ latency: { clone: 300, lockTimeout: 60 } }, async (lab) => {
+  await inLab({ latency: { lockTimeout: 60 } }, async (lab) => {
+    lab.pve.faults.set('under way', { kind: 'hang-task', type: 'qmclone' });
     const clones = [120, 121].map((vmid) => exitOf(lab, 'POST', ...clone(vmid)));
     await until(async () => lab.pve.snapshot().vms.length === 3);
     const waited = "can't lock file '/var/lock/qemu-server/lock-9000.conf' - got timeout";
     assert.equal(await exitOf(lab, 'POST', `${QEMU}/9000/migrate`, 'target=pve-02'), waited);
+    lab.pve.faults.clear();
     assert.deepEqual(await Promise.all(clones), ['OK', 'OK']);
   });
 });
@@ -179,7 +183,8 @@ for (const [name, body, exit] of STARTS) {
 }
 
 test('staleness: a new VM is unknown and nameless until the next broadcast, its lock is not', async () => {
-  await inLab({ latency: { broadcast: 400, clone: 100 } }, async (lab) => {
+  await inLab({ latency: { broadcast: 2000 } }, async (lab) => {
+    lab.pve.faults.set('under way', { kind: 'hang-task', type: 'qmclone' });
     const { data } = await ask(lab, 'POST', clone(120)[0], { body: clone(120)[1] });
     const shown = async () => {
       const { data: all } = await ask(lab, 'GET', '/cluster/resources?type=vm');
@@ -187,6 +192,7 @@ test('staleness: a new VM is unknown and nameless until the next broadcast, its 
     };
     const early = { id: 'qemu/120', type: 'qemu', vmid: 120, node: 'pve-01', status: 'unknown' };
     assert.deepEqual(await shown(), { ...early, lock: 'clone' });
+    lab.pve.faults.clear();
     assert.equal(await taskOf(lab, String(data)), 'OK');
     assert.deepEqual(await shown(), early);
     await until(async () => (await shown())?.status === 'stopped');

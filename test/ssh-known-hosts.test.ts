@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { makeSshKey } from '../lib/lab/ssh-key.ts';
-import { fingerprint, knownKeys, learn, parseHostKey } from '../lib/ports/known-hosts.ts';
+import { fingerprint, forget, knownKeys, learn, parseHostKey } from '../lib/ports/known-hosts.ts';
 
 const test = suite('known hosts');
 const folder = mkdtempSync(join(tmpdir(), 'known-hosts-'));
@@ -73,6 +73,18 @@ test("learning rotates exactly one host's entry, at mode 0600", async () => {
     [b.blob],
   );
   assert.is(statSync(file).mode & 0o777, 0o600);
+});
+
+test('forgetting a host takes out its line, and no other', async () => {
+  const file = join(folder, 'forgotten');
+  const [a, b] = [parseHostKey(newKey()), parseHostKey(newKey())];
+  assert.is(await forget(file, '10.20.11.80'), false, 'there is no file yet');
+  await learn(file, '10.20.11.8', 'other', b);
+  const other = readFileSync(file, 'utf8');
+  await learn(file, '10.20.11.80', 'k3s-cp-01', a);
+  assert.is(await forget(file, '10.20.11.80'), true);
+  assert.is(readFileSync(file, 'utf8'), other);
+  assert.is(await forget(file, '10.20.11.80'), false);
 });
 
 test('hosts that are learned side by side are all known, also when one of them cannot be', async () => {

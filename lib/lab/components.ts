@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { installations } from '../backup/clients.ts';
 import { NEEDED, readTool } from '../observe/tools.ts';
 import { TOOLKIT } from '../paths.ts';
+import { CD_PROGRAMS } from '../plan/template-problems.ts';
 import type { Exec } from '../ports/types.ts';
 import { atLeast } from '../version.ts';
 
@@ -90,6 +91,8 @@ async function findPacker(exec: Exec): Promise<Pick<Found, 'packer' | 'packerTem
   const plugins = await exec.run(['packer', 'plugins', 'installed'], { deadline: 30 });
   if (!plugins.stdout.includes('packer-plugin-proxmox'))
     return { packer: { state: 'stand-in', why: `packer ${version} without the proxmox plugin` } };
+  if (!CD_PROGRAMS.some((program) => exec.which(program)))
+    return { packer: { state: 'stand-in', why: `packer ${version} without ${CD_PROGRAMS.join(', ')}` } };
   return { packer: { state: 'real', why: `Packer ${version} with the proxmox plugin` } };
 }
 

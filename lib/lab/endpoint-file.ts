@@ -23,6 +23,12 @@ export class EndpointFile {
     this.#write();
   }
 
+  /** Seconds that scripts wait for Proxmox at the most. */
+  waitAtMost(seconds: number): void {
+    this.#table.longestWait = seconds;
+    this.#write();
+  }
+
   #write(): void {
     writeFileSync(`${this.file}.tmp`, JSON.stringify(this.#table, null, 1));
     renameSync(`${this.file}.tmp`, this.file);

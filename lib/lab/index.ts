@@ -3,7 +3,7 @@ import type { Config } from '../config/schema.ts';
 import { formatIp } from '../ledger/ip.ts';
 import { allocateAll, openLedger } from '../ledger/ledger.ts';
 import { labPaths } from '../paths.ts';
-import { neededPrivileges } from '../plan/privileges.ts';
+import { aclOf, neededPrivileges } from '../plan/privileges.ts';
 import { learn, parseHostKey } from '../ports/known-hosts.ts';
 import { startBuildPort } from './build-port.ts';
 import type { LabCa } from './ca.ts';
@@ -156,13 +156,14 @@ async function startProxmox(
     token: {
       id: proxmox.token_id,
       secret: tokenSecret,
-      privileges: Object.fromEntries(neededPrivileges(config).map(({ path, privileges }) => [path, privileges])),
+      privileges: aclOf(neededPrivileges(config)),
     },
     user: { id: proxmox.token_id.split('!')[0] ?? '', password: tokenSecret },
     ca,
     machines: {
       // A VM that is being installed has the user and the key of its answers to the installer.
       boot: (spec) => machines.boot(spec.cloudInit ? spec : { ...spec, user: template.user, sshKeys: [publicKey] }),
+      resize: (vmid, bytes) => machines.resize(vmid, bytes),
       destroy: (vmid) => machines.destroy(vmid),
     },
   });

@@ -39,6 +39,8 @@ export interface Guest {
 /** What the Proxmox emulator needs of the rest. */
 export interface Machines {
   boot(spec: GuestSpec): Promise<Guest>;
+  /** The system disk of a VM that runs has another size. */
+  resize?(vmid: number, diskBytes: number): void;
   /** The VM is gone for good, with its disk. */
   destroy(vmid: number): Promise<void>;
 }

@@ -17,6 +17,8 @@ export interface Endpoints {
   /** A folder that stands for an NFS export ("server:path") on this machine, where a rehearsal has one. */
   mount(source: string): string | undefined;
   readonly rehearsal: boolean;
+  /** Seconds that a wait for Proxmox may take at the most, where a rehearsal plays one that never ends. */
+  readonly longestWait?: number;
 }
 
 /** A rehearsal was asked for an address that is not its own. */
@@ -43,7 +45,11 @@ export const realEndpoints: Endpoints = {
   rehearsal: false,
 };
 
-export type EndpointTable = { dial: Record<string, string | null>; mounts: Record<string, string> };
+export type EndpointTable = {
+  dial: Record<string, string | null>;
+  mounts: Record<string, string>;
+  longestWait?: number;
+};
 
 /** Beside the table: every address that was refused, one a line. A rehearsal's report counts them. */
 export const REFUSED = 'refused.log';
@@ -53,6 +59,7 @@ export function endpointsFromFile(file: string): Endpoints {
   const read = (): EndpointTable => JSON.parse(readFileSync(file, 'utf8')) as EndpointTable;
   return {
     rehearsal: true,
+    longestWait: read().longestWait,
     mount: (source) => read().mounts[source],
     dial: (address, port) => {
       const { dial } = read();

@@ -7,7 +7,8 @@ import type { Exec, Outcome, RunOptions } from './types.ts';
 
 /** Variables of the caller that a program gets; everything else, secrets above all, stays out. */
 const KEPT = [
-  ...['PATH', 'HOME', 'USER', 'LOGNAME', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR', 'TERM', 'SSH_AUTH_SOCK', 'SSL_CERT_FILE'],
+  ...['PATH', 'HOME', 'USER', 'LOGNAME', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR', 'TERM', 'SSH_AUTH_SOCK'],
+  ...['SSL_CERT_FILE', 'SSL_CERT_DIR'],
   ...['HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY', 'http_proxy', 'https_proxy', 'no_proxy'],
   ...['TF_CLI_CONFIG_FILE', 'TF_PLUGIN_CACHE_DIR', 'PACKER_PLUGIN_PATH'],
 ];

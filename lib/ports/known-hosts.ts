@@ -50,23 +50,32 @@ const writing = new Map<string, Promise<unknown>>();
  * Learning the same key again writes nothing. Calls of one process take turns.
  */
 export function learn(file: string, address: string, name: string, key: HostKey): Promise<boolean> {
-  const turn = async (): Promise<boolean> => learnNow(file, address, name, key);
-  // One that failed is its caller's failure, and not that of the next.
-  const learned = (writing.get(file) ?? Promise.resolve()).then(turn, turn);
-  writing.set(file, learned);
-  return learned;
+  return inTurn(file, () => rewrite(file, address, `${address} ${key.type} ${key.blob} ${name}`));
 }
 
-async function learnNow(file: string, address: string, name: string, key: HostKey): Promise<boolean> {
+/** Takes out what our file has for `address`; all other lines stay as they are. @returns whether there was anything */
+export function forget(file: string, address: string): Promise<boolean> {
+  return inTurn(file, () => rewrite(file, address));
+}
+
+function inTurn(file: string, turn: () => Promise<boolean>): Promise<boolean> {
+  // One that failed is its caller's failure, and not that of the next.
+  const done = (writing.get(file) ?? Promise.resolve()).then(turn, turn);
+  writing.set(file, done);
+  return done;
+}
+
+/** @param entry the only line that `address` is to have; none when left out */
+async function rewrite(file: string, address: string, entry?: string): Promise<boolean> {
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return '';
     throw error;
   });
   const lines = text.split('\n').filter((line) => line !== '');
   const others = lines.filter((line) => line.split(/\s+/)[0] !== address);
-  const entry = `${address} ${key.type} ${key.blob} ${name}`;
-  if (lines.length === others.length + 1 && lines.includes(entry)) return false;
-  await writeAtomically(file, `${[...others, entry].join('\n')}\n`, 0o600);
+  const entries = entry === undefined ? [] : [entry];
+  if (lines.length === others.length + entries.length && entries.every((one) => lines.includes(one))) return false;
+  await writeAtomically(file, [...others, ...entries].map((line) => `${line}\n`).join(''), 0o600);
   return true;
 }
 

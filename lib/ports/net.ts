@@ -7,7 +7,9 @@ import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { rootCertificates, type TLSSocket } from 'node:tls';
+import type { Certificate } from '../certificate.ts';
 import { HomelabError, messageOf } from '../errors.ts';
+import { shownCertificate } from './certificate.ts';
 import type { Endpoints } from './endpoints.ts';
 import type { Answer, HttpAnswer, Net } from './types.ts';
 
@@ -27,6 +29,7 @@ export function realNet(endpoints: Endpoints, caFile?: string): Net {
         endpoints,
       ),
     tcp: (address, port, deadline = 5) => tcp(address, port, deadline, endpoints),
+    certificate: (address, port, deadline = 5) => certificate(address, port, deadline, endpoints),
     download: (url, to, options = {}) => download(new URL(url), to, options, ca, endpoints),
   };
 }
@@ -104,6 +107,19 @@ async function tcp(address: string, port: number, deadline: number, endpoints: E
       socket.on('error', reject);
     });
     return { ok: true, value: true };
+  } catch (error) {
+    return { ok: false, reason: `${address}:${port}: ${messageOf(error)}` };
+  }
+}
+
+async function certificate(
+  address: string,
+  port: number,
+  deadline: number,
+  endpoints: Endpoints,
+): Promise<Answer<Certificate>> {
+  try {
+    return { ok: true, value: await shownCertificate(endpoints.dial(address, port), deadline) };
   } catch (error) {
     return { ok: false, reason: `${address}:${port}: ${messageOf(error)}` };
   }

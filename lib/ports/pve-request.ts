@@ -17,17 +17,30 @@ export type PveRequest = {
   deadline: number;
 };
 
-/** What came of one request. `sent: 'no'`: it cannot have had an effect. */
+/**
+ * What came of one request. `sent: 'no'`: it cannot have had an effect. `why` is told where a caller acts on it:
+ * the certificate is another one; no answer came in time.
+ */
 export type PveAnswer =
-  | { ok: true; data: unknown }
+  | { ok: true; data: unknown; date?: Date }
   | { ok: false; status: number; message: string; errors?: Record<string, string> }
-  | { ok: false; status: 0; message: string; sent: 'no' | 'unknown' };
+  | { ok: false; status: 0; message: string; sent: 'no' | 'unknown'; why?: 'certificate' | 'late' };
 
 /** Seconds until a node that does not take the connection counts as down. */
 const CONNECT = 5;
-/** Errors from before the first byte of the request. */
-const NOT_SENT =
-  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT|ERR_TLS_\w+|ERR_SSL_\w+|SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_\w+|CERT_\w+|HOMELAB_FINGERPRINT)$/;
+/** What Node says of a certificate that does not verify. */
+const CERTIFICATE =
+  /^(CERT_\w+|UNABLE_TO_(GET|VERIFY|DECODE|DECRYPT)_\w+|SELF_SIGNED_\w+|DEPTH_ZERO_\w+|ERR_TLS_CERT\w+|HOMELAB_FINGERPRINT)$/;
+
+/** There is no connection, or no trust in it: not a byte of a request was sent. */
+class NotConnected extends Error {
+  readonly certificate: boolean;
+
+  constructor(cause: Error) {
+    super(cause.message, { cause });
+    this.certificate = CERTIFICATE.test(String((cause as NodeJS.ErrnoException).code));
+  }
+}
 
 /**
  * Connections to one node, which are trusted by its pin only.
@@ -35,11 +48,16 @@ const NOT_SENT =
  *   one at the moment of sending, and then nobody knows whether the request arrived.
  */
 export async function connect(pin: Pin, reuse: boolean): Promise<Agent> {
-  const undici = await import('undici');
-  const options = { pipelining: reuse ? 1 : 0 };
-  if (pin.fingerprint === undefined)
-    return new undici.Agent({ ...options, connect: { ca: pin.ca, timeout: CONNECT * 1000 } });
-  return new undici.Agent({ ...options, connect: byFingerprint(undici.buildConnector, pin.fingerprint) });
+  const { Agent, buildConnector } = await import('undici');
+  const open =
+    pin.fingerprint === undefined
+      ? buildConnector({ ca: pin.ca, timeout: CONNECT * 1000 })
+      : byFingerprint(buildConnector, pin.fingerprint);
+  return new Agent({
+    pipelining: reuse ? 1 : 0,
+    connect: (options, callback) =>
+      open(options, (error, socket) => (error ? callback(new NotConnected(error), null) : callback(null, socket))),
+  });
 }
 
 /**
@@ -48,8 +66,8 @@ export async function connect(pin: Pin, reuse: boolean): Promise<Agent> {
  */
 export async function send(request: PveRequest, at: Endpoint, token: PveToken, dispatcher: Agent): Promise<PveAnswer> {
   const [{ ProxmoxEngine }, undici] = await Promise.all([import('proxmox-api'), import('undici')]);
-  let failure: { message: string; sent: 'no' | 'unknown' } | undefined;
-  let answer: { status: number; reason: string; text: string } | undefined;
+  let failure: PveAnswer | undefined;
+  let answer: { status: number; reason: string; text: string; type: string | null; date: string | null } | undefined;
   const engine = new ProxmoxEngine({
     host: inUrl(at.host),
     port: at.port,
@@ -59,31 +77,38 @@ export async function send(request: PveRequest, at: Endpoint, token: PveToken, d
     fetch: async (url, options): Promise<Response> => {
       try {
         const response = await undici.fetch(url, { ...options, dispatcher, redirect: 'error' });
-        answer = { status: response.status, reason: response.statusText, text: await response.text() };
-        const type = response.headers.get('content-type');
-        return new undici.Response(answer.text, {
-          status: answer.status,
-          ...(type && { headers: { 'content-type': type } }),
-        });
+        const { status, statusText: reason, headers } = response;
+        const type = headers.get('content-type');
+        answer = { status, reason, text: await response.text(), type, date: headers.get('date') };
+        return new undici.Response(answer.text, { status, ...(type && { headers: { 'content-type': type } }) });
       } catch (error) {
-        failure = { message: causeOf(error, request.deadline), sent: NOT_SENT.test(codeOf(error)) ? 'no' : 'unknown' };
+        failure = failureOf(error, request.deadline);
         return new undici.Response(null, { status: 599 });
       }
     },
   });
+  const strange = (what: string): PveAnswer => {
+    const message = `does not answer as Proxmox VE does: ${what}`;
+    return { ok: false, status: 0, message, sent: 'unknown' };
+  };
   try {
     const path = `/api2/json${escapePath(request.path)}`;
     const data: unknown = await engine.doRequest(request.method, path, path, { ...request.params });
-    return { ok: true, data };
+    // The library takes what is empty, or no JSON, for "done, and nothing to say".
+    if (!answer || !isWhole(answer)) return strange('an empty answer, or half of one');
+    return { ok: true, data, ...(answer.date && { date: new Date(answer.date) }) };
   } catch (error) {
-    if (failure) return { ok: false, status: 0, ...failure };
+    if (failure) return failure;
     if (answer && answer.status !== 200) return { ok: false, status: answer.status, ...wordsOf(answer) };
-    return {
-      ok: false,
-      status: 0,
-      message: `does not answer as Proxmox VE does: ${messageOf(error)}`,
-      sent: 'unknown',
-    };
+    return strange(messageOf(error));
+  }
+}
+
+function isWhole({ type, text }: { type: string | null; text: string }): boolean {
+  try {
+    return type !== null && 'data' in (JSON.parse(text) as object);
+  } catch {
+    return false;
   }
 }
 
@@ -113,18 +138,17 @@ function byFingerprint(build: typeof buildConnector, expected: string): buildCon
       const found = 'getPeerCertificate' in socket ? socket.getPeerCertificate().fingerprint256 : undefined;
       if (found?.toUpperCase() === expected.toUpperCase()) return callback(null, socket);
       socket.destroy();
-      const text = `its certificate has the fingerprint ${found ?? '(none)'}, and not ${expected}`;
+      const text = `its certificate has the fingerprint ${found ?? '(none)'}, and homelab.yaml expects ${expected}`;
       callback(Object.assign(new Error(text), { code: 'HOMELAB_FINGERPRINT' }), null);
     });
 }
 
-function codeOf(error: unknown): string {
-  const { cause, code } = error as { cause?: { code?: unknown }; code?: unknown };
-  return String(cause?.code ?? code ?? '');
-}
-
-function causeOf(error: unknown, deadline: number): string {
+function failureOf(error: unknown, deadline: number): PveAnswer {
   const { cause, name } = error as { cause?: unknown; name?: string };
-  if (name === 'AbortError') return `no answer within ${deadline} s`;
-  return messageOf(cause ?? error);
+  const failed = { ok: false, status: 0 } as const;
+  if (name === 'AbortError')
+    return { ...failed, message: `no answer within ${deadline} s`, sent: 'unknown', why: 'late' };
+  if (cause instanceof NotConnected)
+    return { ...failed, message: cause.message, sent: 'no', ...(cause.certificate && { why: 'certificate' }) };
+  return { ...failed, message: messageOf(cause ?? error), sent: 'unknown' };
 }

@@ -1,28 +1,42 @@
 import { readFileSync } from 'node:fs';
 import type { Agent } from 'undici';
 import type { ProxmoxNode } from '../config/schema.ts';
-import { type Poll, until } from '../deadline.ts';
-import { HomelabError, messageOf, UsageError } from '../errors.ts';
+import { messageOf, UsageError } from '../errors.ts';
 import { caFile } from '../lookup.ts';
+import { shownCertificate } from './certificate.ts';
 import type { Endpoint } from './endpoints.ts';
 import type { PortContext } from './index.ts';
+import { fixOf, isGateway, isLost, type PveFailure, refusal } from './pve-errors.ts';
 import { connect, type PveAnswer, type PveRequest, type PveToken, send } from './pve-request.ts';
+import { lostTask, taskEnds } from './pve-task.ts';
 import type { Pve } from './types.ts';
 
-/** Seconds for an answer to a GET, after which the next node is asked. */
-const GET = 15;
-/** Seconds for the answer to a change; what takes longer is a task. */
-const CHANGE = 90;
-/** Seconds for a task where the caller says nothing. */
-const TASK = 600;
-/** Lines of a failed task's log that an error shows. */
-const LOG_LINES = 15;
+/** Seconds that the port waits, at the most. */
+const WAITS = {
+  /** For an answer to a GET. Proxmox itself gives up on a node, or a storage, after 30. */
+  get: 35,
+  /** For the answer to a change; what takes longer is a task. */
+  change: 90,
+  /** For a task where the caller says nothing. */
+  task: 600,
+  /** For the task of a change whose answer was lost. */
+  lost: 20,
+  /** Until a task that Proxmox does not know counts as vanished. */
+  vanished: 5,
+};
 
 /** The Proxmox API of the lab's cluster, by token, over TLS that is pinned by homelab.yaml. */
 export function connectPve(context: PortContext): Pve {
   const { lab } = context;
   const { nodes, port, token_id } = lab.config.proxmox;
+  const waits = shortened(WAITS, context.endpoints.longestWait);
   const agents = new Map<string, Promise<Agent>>();
+  /** Nodes that did not answer when they were asked last: they are asked last. */
+  const away = new Set<string>();
+  /** Tasks whose UPIDs we were given. */
+  const known = new Set<string>();
+  /** A token that was refused is refused again; Proxmox holds each refusal back for three seconds. */
+  let unauthorized: PveFailure | undefined;
 
   const token = (): PveToken => {
     const secret = context.secrets.get('PROXMOX_TOKEN_SECRET')?.reveal();
@@ -39,8 +53,8 @@ export function connectPve(context: PortContext): Pve {
 
   const agentOf = (node: ProxmoxNode, reuse: boolean): Promise<Agent> => {
     const key = `${node.name} ${reuse}`;
-    const known = agents.get(key);
-    if (known) return known;
+    const made = agents.get(key);
+    if (made) return made;
     const file = caFile(lab);
     const ca = file === undefined ? undefined : readCa(file);
     const agent = connect(node.fingerprint === undefined ? { ca } : { fingerprint: node.fingerprint }, reuse);
@@ -49,6 +63,7 @@ export function connectPve(context: PortContext): Pve {
   };
 
   const ask = async (node: ProxmoxNode, request: PveRequest): Promise<PveAnswer> => {
+    if (unauthorized) return unauthorized;
     let at: Endpoint;
     try {
       at = context.endpoints.dial(node.address, port);
@@ -56,20 +71,46 @@ export function connectPve(context: PortContext): Pve {
       return { ok: false, status: 0, message: messageOf(error), sent: 'no' };
     }
     const answer = await send(request, at, token(), await agentOf(node, request.method === 'GET'));
-    return answer.ok || answer.status !== 0
-      ? answer
-      : { ...answer, message: `${node.name} (${node.address}:${port}): ${answer.message}` };
+    if (answer.ok || answer.status !== 0) away.delete(node.name);
+    else away.add(node.name);
+    if (answer.ok) return answer;
+    if (answer.status === 401) {
+      const said = answer.message ? ` ${answer.message}` : '';
+      unauthorized = { ...answer, message: `Proxmox does not accept the token ${token_id} (401${said})` };
+      return unauthorized;
+    }
+    if (isGateway(answer)) return { ...answer, message: `${node.name} says: ${answer.message} (${answer.status})` };
+    if (!('sent' in answer)) return answer;
+    const where = `${node.name} (${node.address}:${port})`;
+    if (answer.why !== 'certificate') return { ...answer, message: `${where}: ${answer.message}` };
+    return { ...answer, message: `${where}: ${await distrust(node, at, answer.message, caFile(lab))}` };
   };
 
   /** GETs go to the node that they are about, and to the others when it does not answer. */
-  const get = async (path: string, params?: PveRequest['params'], deadline = GET): Promise<PveAnswer> => {
+  const get = async (path: string, params?: PveRequest['params'], deadline = waits.get): Promise<PveAnswer> => {
+    const named = nodeIn(path);
     const silent: string[] = [];
-    for (const node of nodesFor(path, nodes)) {
-      const answer = await ask(node, { method: 'GET', path, params, deadline });
-      if (answer.ok || answer.status !== 0) return answer;
+    let status = 0;
+    const order = [...nodes].sort(
+      (a, b) =>
+        Number(away.has(a.name)) - Number(away.has(b.name)) || Number(b.name === named) - Number(a.name === named),
+    );
+    for (const node of order) {
+      const request = { method: 'GET', path, params, deadline } as const;
+      let answer = await ask(node, request);
+      // A node may close an idle connection at the moment at which it is used again.
+      if (!answer.ok && 'sent' in answer && answer.sent === 'unknown' && !answer.why) answer = await ask(node, request);
+      if (answer.ok) return answer;
+      // Somebody else with that address is said, and not passed by.
+      if ('why' in answer && answer.why === 'certificate') return answer;
+      if (answer.status !== 0 && !isGateway(answer)) return answer;
       silent.push(answer.message);
+      if (isGateway(answer)) status = answer.status;
+      // The others would ask the same node, and wait as long.
+      if ('why' in answer && answer.why === 'late' && node.name === named) break;
     }
-    return { ok: false, status: 0, message: `no Proxmox node answers: ${silent.join('; ')}`, sent: 'no' };
+    const message = `${named ? `${named} does not answer` : 'no Proxmox node answers'}: ${silent.join('; ')}`;
+    return status === 0 ? { ok: false, status, message, sent: 'no' } : { ok: false, status, message };
   };
 
   return {
@@ -77,87 +118,49 @@ export function connectPve(context: PortContext): Pve {
       const answer = await get(path, params);
       // The shape of an answer is the caller's knowledge of the API.
       if (answer.ok) return { ok: true, value: answer.data as T };
-      return { ok: false, status: answer.status, reason: answer.message };
+      return { ok: false, status: answer.status, reason: answer.message, fix: fixOf(answer, token_id) };
     },
-    call: async (method, path, params, deadline = TASK) => {
-      const [node] = nodesFor(path, nodes);
+    call: async (method, path, params, deadline = WAITS.task) => {
+      const node = nodes.find(({ name }) => name === nodeIn(path)) ?? nodes[0];
       if (!node) throw new Error('no Proxmox node');
-      const answer = await ask(node, { method, path, params, deadline: Math.min(deadline, CHANGE) });
-      if (!answer.ok) throw refusal(`${method} ${path}`, answer, token_id);
-      if (typeof answer.data !== 'string' || !answer.data.startsWith('UPID:')) return answer.data;
-      await taskEnds(answer.data, `${method} ${path}`, deadline, get);
-      return answer.data;
+      const began = performance.now();
+      const agoMs = (): number => performance.now() - began;
+      const what = `${method} ${path}`;
+      const answer = await ask(node, { method, path, params, deadline: Math.min(deadline, waits.change) });
+      let data = answer.ok ? answer.data : undefined;
+      if (!answer.ok) {
+        const lost = isLost(answer)
+          ? await lostTask({ method, path, params, user: token_id, agoMs }, known, waits.lost, get)
+          : {};
+        if (!lost.upid) throw refusal(what, answer, token_id, lost.looked);
+        data = lost.upid;
+      }
+      if (typeof data !== 'string' || !data.startsWith('UPID:')) return data;
+      known.add(data);
+      const left = Math.max(1, Math.min(deadline - agoMs() / 1000, context.endpoints.longestWait ?? deadline));
+      await taskEnds(data, what, { deadline: left, patience: waits.vanished }, get);
+      return data;
     },
   };
 }
 
-type Get = (path: string, params?: PveRequest['params'], deadline?: number) => Promise<PveAnswer>;
-
-/** Waits for a task on the node that its UPID names. */
-async function taskEnds(upid: string, what: string, deadline: number, get: Get): Promise<void> {
-  const [, node = '', , , , type = ''] = upid.split(':');
-  const path = `/nodes/${node}/tasks/${upid}`;
-  const look = async (): Promise<Poll<string>> => {
-    const answer = await get(`${path}/status`);
-    // Right after its start a task may not be known yet, and a node may be away for a moment: both are no verdict.
-    if (!answer.ok) return { done: false, seen: answer.message };
-    const { status, exitstatus = '' } = answer.data as { status: string; exitstatus?: string };
-    return status === 'stopped' ? { done: true, value: exitstatus } : { done: false, seen: `task ${type} is running` };
-  };
-  const sleep = (seconds: number): Promise<void> => new Promise((done) => setTimeout(done, seconds * 1000));
-  const exitstatus = await until(deadline, `${what}: task ${type} on ${node}`, look, { first: 0.05, most: 2, sleep });
-  if (exitstatus === 'OK' || exitstatus.startsWith('WARNINGS')) return;
-  const log = await get(`${path}/log`, { limit: 5000 });
-  const lines = log.ok ? (log.data as { t: string }[]).slice(-LOG_LINES).map(({ t }) => t) : [];
-  throw new HomelabError(`${what}: task ${type} on ${node} failed: ${exitstatus}`, {
-    output: lines.join('\n') || undefined,
-    fix: fixFor(exitstatus) ?? `the whole log: ${node} → Task History, ${upid}`,
-  });
+/** The node that a path names: it need not pass the request on. */
+function nodeIn(path: string): string | undefined {
+  return /^\/nodes\/([^/]+)/.exec(path)?.[1];
 }
 
-/** The node that a path names first: it need not pass the request on. */
-function nodesFor(path: string, nodes: readonly ProxmoxNode[]): ProxmoxNode[] {
-  const named = /^\/nodes\/([^/]+)/.exec(path)?.[1];
-  return [...nodes].sort((a, b) => Number(b.name === named) - Number(a.name === named));
+function shortened(waits: typeof WAITS, longest = Number.POSITIVE_INFINITY): typeof WAITS {
+  const entries = Object.entries(waits).map(([name, seconds]) => [name, Math.min(seconds, longest)]);
+  return { ...waits, ...Object.fromEntries(entries), vanished: Math.min(waits.vanished, longest / 2) };
 }
 
-function refusal(what: string, answer: Exclude<PveAnswer, { ok: true }>, tokenId: string): HomelabError {
-  if ('sent' in answer) {
-    if (answer.sent === 'no')
-      return new HomelabError(`${what}: ${answer.message}`, {
-        cause: 'nothing was sent',
-        fix: 'run it again when the node answers',
-      });
-    return new HomelabError(`${what}: ${answer.message}`, {
-      cause: 'the connection ended before the answer: unknown whether it happened',
-      fix: 'run the same command again: it looks first, and plans what is left',
-    });
-  }
-  const { status, message } = answer;
-  if (status === 401)
-    return new HomelabError(
-      `${what}: Proxmox does not accept the token ${tokenId} (401${message ? ` ${message}` : ''})`,
-      {
-        fix: 'compare proxmox.token_id and PROXMOX_TOKEN_SECRET with Datacenter → Permissions → API Tokens',
-      },
-    );
-  return new HomelabError(`${what}: ${message}`, { fix: status === 403 ? grant(message, tokenId) : fixFor(message) });
-}
-
-/** How to give what a 403 names. */
-function grant(message: string, tokenId: string): string | undefined {
-  const [, path, privileges] = /Permission check failed \(([^,]+), ([^)]+)\)/.exec(message) ?? [];
-  if (!path || !privileges) return undefined;
-  return `the token ${tokenId} lacks ${privileges.replaceAll('|', ' or ')} on ${path}: give it a role with that privilege there, and its user too (a token never has more than its user): pveum acl modify ${path} --tokens '${tokenId}' --roles ROLE`;
-}
-
-function fixFor(message: string): string | undefined {
-  if (/out of space|No space left/.test(message))
-    return 'make room on that storage, or name another one in homelab.yaml';
-  if (/VM is locked|got timeout/.test(message)) return 'something else works on that VM: wait for it, and run it again';
-  if (/already exists/.test(message))
-    return 'that VMID is taken: choose another in homelab.yaml, or remove what holds it';
-  return undefined;
+/** What is wrong with a certificate, and how it is put right by whoever knows why it changed. */
+async function distrust(node: ProxmoxNode, at: Endpoint, why: string, ca: string | undefined): Promise<string> {
+  const shown = await shownCertificate(at, 5).catch(() => undefined);
+  const found = shown && `${shown.fingerprint} (issued by "${shown.issuer}", for ${shown.names})`;
+  if (node.fingerprint !== undefined)
+    return `it shows another certificate: expected is ${node.fingerprint}, shown was ${found ?? `none (${why})`}; nothing was sent. If you renewed it, compare with ${node.name} → System → Certificates, and write the new fingerprint into homelab.yaml; if not, find out who answers there`;
+  return `its certificate does not verify by proxmox.ca_file (${ca}): ${why}; shown was ${found ?? 'none'}; nothing was sent. If the CA or the certificate was renewed, copy /etc/pve/pve-root-ca.pem of a Proxmox node to ${ca} again (a custom certificate: give its fingerprint under the node in homelab.yaml); if not, find out who answers there`;
 }
 
 function readCa(file: string): string {

@@ -3,7 +3,7 @@ import { addressOf } from '../lookup.ts';
 import { commandLine } from '../quote.ts';
 import { NothingListens } from './endpoints.ts';
 import type { PortContext } from './index.ts';
-import { learn, parseHostKey } from './known-hosts.ts';
+import { forget, learn, parseHostKey } from './known-hosts.ts';
 import type { HostConnection } from './ssh-connection.ts';
 import { NotStarted, Unreachable } from './ssh-errors.ts';
 import { openForward } from './ssh-forward.ts';
@@ -18,7 +18,7 @@ const UPLOAD_DEADLINE = 300;
 
 /**
  * SSH to the hosts of a lab: one connection a host, opened when it is first needed, shared by all commands.
- * Host keys are strict; keys are learned by `learnHostKey` only.
+ * Host keys are strict; keys are learned by `learnHostKey` only, and dropped by `forgetHostKey`.
  */
 export function connectSsh(
   context: PortContext,
@@ -89,6 +89,12 @@ export function connectSsh(
     }
   };
 
+  const hangUp = async (host: string): Promise<void> => {
+    const open = connections.get(host);
+    connections.delete(host);
+    await open?.then((old) => old.close()).catch(() => {});
+  };
+
   return {
     run: (host, argv, options = {}) => exec(host, argv, options),
     read: (host, argv, options = {}) => answered(exec(host, argv, options)),
@@ -115,10 +121,11 @@ export function connectSsh(
     },
     async learnHostKey(host, key) {
       const learned = await learn(ownKnownHosts(context), addressOf(context.lab, host), host, parseHostKey(key));
-      const open = connections.get(host);
-      if (!learned || !open) return;
-      connections.delete(host);
-      await open.then((old) => old.close()).catch(() => {});
+      if (learned) await hangUp(host);
+    },
+    async forgetHostKey(host) {
+      await forget(ownKnownHosts(context), addressOf(context.lab, host));
+      await hangUp(host);
     },
     async forward(host, address, port) {
       await connection(host);

@@ -1,3 +1,4 @@
+import type { Certificate } from '../certificate.ts';
 import type { KubeObject } from '../step.ts';
 
 /**
@@ -16,8 +17,8 @@ export type CommandOptions = {
   sudo?: boolean;
 };
 
-/** An answer that may be "not reachable", with the reason in words. */
-export type Answer<T> = { ok: true; value: T } | { ok: false; reason: string };
+/** An answer that may be "not reachable", with the reason in words, and what to do about it where that is known. */
+export type Answer<T> = { ok: true; value: T } | { ok: false; reason: string; fix?: string };
 
 // ---- programs on this machine
 
@@ -65,6 +66,8 @@ export interface Ssh extends SshReader {
   ): Promise<void>;
   /** Records the key with which a host will be recognised; replaces exactly that host's. `key` is "ssh-ed25519 AAAA…". */
   learnHostKey(host: string, key: string): Promise<void>;
+  /** Drops what our file has of a host that is gone; the next one at its address starts unknown. */
+  forgetHostKey(host: string): Promise<void>;
 }
 
 // ---- Proxmox
@@ -74,12 +77,13 @@ export interface PveReader {
   get<T>(
     path: string,
     params?: Record<string, string | number>,
-  ): Promise<{ ok: true; value: T } | { ok: false; reason: string; status: number }>;
+  ): Promise<{ ok: true; value: T } | { ok: false; reason: string; fix?: string; status: number }>;
 }
 
 export interface Pve extends PveReader {
   /**
-   * POST, PUT or DELETE, never sent twice. When the answer is a task (UPID), waits for it.
+   * POST, PUT or DELETE, never sent twice. When the answer is a task (UPID), waits for it; when the answer was
+   * lost, looks for the task that it has started, and waits for that.
    * @returns the answer's data, or the UPID of the finished task
    * @throws HomelabError with Proxmox's own words; a failed task's message has the end of its log
    */
@@ -146,6 +150,8 @@ export type HttpAnswer = {
 };
 
 export interface Net {
+  /** The certificate that a TLS server shows, trusted or not; nothing is sent to it. */
+  certificate(address: string, port: number, deadline?: number): Promise<Answer<Certificate>>;
   /** One request to `address`, with `Host`/SNI of the URL; redirects are not followed. */
   http(url: string, options: { address: string; deadline?: number; ca?: string }): Promise<Answer<HttpAnswer>>;
   /** Whether something accepts a connection. */
@@ -169,7 +175,7 @@ export type Readers = {
   pve: PveReader;
   kube: KubeReader;
   files: FilesReader;
-  net: Pick<Net, 'http' | 'tcp'>;
+  net: Pick<Net, 'http' | 'tcp' | 'certificate'>;
   exec: Exec;
   clock: Clock;
 };

@@ -32,7 +32,7 @@ export function sendError(response: ServerResponse, { status, message, errors, f
   const reason = firstLine.replace(/[^\x20-\x7e]/g, '?') || STATUS_CODES[status] || '';
   response.shouldKeepAlive = false;
   const type = { json: JSON_TYPE, text: undefined, empty: undefined, html: 'text/html' }[form];
-  response.writeHead(status, reason, { ...(type && { 'content-type': type }), connection: 'close' });
+  response.writeHead(status, reason, type ? { 'content-type': type } : {});
   response.end(
     {
       json: () => JSON.stringify({ data: null, message: `${message}\n`, ...(errors && { errors }) }),

@@ -14,7 +14,11 @@ export const configRoutes: Route[] = [
     path: '/nodes/{node}/qemu/{vmid}/config',
     needs: vmNeeds('VM.Audit'),
     spec: { current: 'boolean', snapshot: 'string' },
-    handle: (call) => shownConfig(vmOf(call), call.params.flag('current')),
+    handle: (call) => {
+      const vm = vmOf(call);
+      const lock = call.cluster.lockOf(vm);
+      return { ...shownConfig(vm, call.params.flag('current')), ...(lock && { lock }) };
+    },
   },
   {
     method: 'GET',
