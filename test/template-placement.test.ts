@@ -18,8 +18,10 @@ const old = (vmid: number, node: string): VmSeen => ({ ...current(vmid, node), d
 const copy = (vmid: number, node: string, to: string, change: Partial<VmSeen> = {}): VmSeen =>
   vm({ vmid, node, name, description: renderNotes({ ...wanted, for: to }), ...change });
 
+/** The VMID that Packer was given last. */
+const BUILT = 9000;
 const places = (vms: VmSeen[], shared = false): string[] =>
-  placeTemplates(config, shared, vms, wanted).all.map(({ node, vmid, is }) => `${node} ${vmid} ${is}`);
+  placeTemplates(config, shared, vms, wanted, BUILT).all.map(({ node, vmid, is }) => `${node} ${vmid} ${is}`);
 const fresh = ['pve-01 9000 absent', 'pve-02 9001 absent', 'pve-03 9002 absent'];
 
 const cases: [string, VmSeen[], string[]][] = [
@@ -50,9 +52,12 @@ const cases: [string, VmSeen[], string[]][] = [
     fresh,
   ],
   [
-    'a build VM of somebody else does not',
-    [vm({ vmid: 9000, node: 'pve-01', name: 'debian-13', description: 'Packer ephemeral build VM' })],
-    ['pve-01 9001 absent', 'pve-02 9002 absent', 'pve-03 9003 absent'],
+    'a build VM of somebody else does not: another name, or not the VMID that Packer was given here',
+    [
+      vm({ vmid: 9000, node: 'pve-01', name: 'debian-13', description: 'Packer ephemeral build VM' }),
+      vm({ vmid: 9002, node: 'pve-01', name, description: 'Packer ephemeral build VM' }),
+    ],
+    ['pve-01 9001 absent', 'pve-02 9003 absent', 'pve-03 9004 absent'],
   ],
   [
     'copies on the build node, each for its node',
@@ -112,7 +117,7 @@ test('what is waited for: tasks of ours, and of nobody else', () => {
   ];
   const seen = locked.map(([one, lock]) => ({ ...one, lock }));
   assert.deepEqual(
-    lockedOf(config, seen, wanted).map(({ vmid }) => vmid),
+    lockedOf(config, seen, wanted, 9005).map(({ vmid }) => vmid),
     [9001, 9002, 9004, 9005],
   );
 });

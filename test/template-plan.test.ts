@@ -30,7 +30,7 @@ const copyOf = (vmid: number, node: string, change: Partial<VmSeen> = {}): VmSee
 const copy = (node: string): string[] => [`${node}/clone`, `${node}/migrate`, `${node}/template`];
 const sorted = (list: string[]): string[] => [...list].sort();
 
-const cases: [string, VmSeen[], string[]][] = [
+const cases: [what: string, vms: VmSeen[], steps: string[], built?: number][] = [
   [
     'nothing there: ISO, build, a copy for each other node',
     [],
@@ -61,6 +61,7 @@ const cases: [string, VmSeen[], string[]][] = [
       ...current.slice(1),
     ],
     ['leftover 9000/stop', 'leftover 9000/remove', 'iso/download', ...build],
+    9000,
   ],
   [
     'what a Packer left that was killed before it wrote the notes, elsewhere, beside current templates',
@@ -75,11 +76,12 @@ const cases: [string, VmSeen[], string[]][] = [
       }),
     ],
     ['leftover 9007/remove'],
+    9007,
   ],
 ];
-for (const [name, vms, expected] of cases)
+for (const [name, vms, expected, built] of cases)
   test(name, () => {
-    const made = plan(vms);
+    const made = plan(vms, { built });
     assert.deepEqual(blockers(made), []);
     assert.deepEqual(sorted(ids(made)), sorted(expected));
   });
@@ -105,7 +107,7 @@ test('a leftover goes with the CD in its drive, where that is there still', () =
       config: { ide0 },
     });
   const cds = ['local:iso/packer7.iso', 'local:iso/packer8.iso'];
-  const removed = (ide0: string): string[] => ids(plan([...current, left(ide0)], { cds }));
+  const removed = (ide0: string): string[] => ids(plan([...current, left(ide0)], { cds, built: 9003 }));
   assert.deepEqual(removed('local:iso/packer7.iso,media=cdrom'), ['leftover 9003/remove', 'cd local:iso/packer7.iso']);
   assert.deepEqual(removed('local:iso/packer9.iso,media=cdrom'), ['leftover 9003/remove']);
   assert.deepEqual(removed('local:iso/ubuntu.iso,media=cdrom'), ['leftover 9003/remove']);
@@ -127,17 +129,25 @@ test('a rebuild destroys nothing, and takes the next free VMIDs', () => {
 });
 test('a leftover is removed before its VMID is used again', () => {
   const left = vm({ vmid: 9002, node: 'pve-01', name: 'ubuntu-24.04', description: 'Packer ephemeral build VM' });
-  const made = plan([...current.slice(0, 2), left]);
+  const made = plan([...current.slice(0, 2), left], { built: 9002 });
   const clone = made.steps.find(({ id }) => id === 'pve-03/clone')!;
   assert.equal(clone.action.kind === 'pve' && clone.action.params?.newid, 9002);
   assert.deepEqual(clone.after, ['leftover 9002/remove']);
 });
 test('a leftover is no loss', () => {
-  const made = plan([
-    vm({ vmid: 9000, node: 'pve-01', name: 'ubuntu-24.04', description: 'Packer ephemeral build VM' }),
-  ]);
+  const left = vm({ vmid: 9000, node: 'pve-01', name: 'ubuntu-24.04', description: 'Packer ephemeral build VM' });
+  const made = plan([left], { built: 9000 });
   assert.ok(made.steps.every(({ destroys }) => !destroys));
 });
+for (const built of [undefined, 9004])
+  test(`a build that somebody else started stays, and is named (ours: ${built ?? 'none'})`, () => {
+    const other = vm({ vmid: 9000, node: 'pve-01', name: 'ubuntu-24.04', description: 'Packer ephemeral build VM' });
+    const made = plan([other, ...current.slice(1)], { built });
+    assert.ok(!ids(made).some((id) => id.startsWith('leftover')));
+    const { action } = made.steps.find(({ id }) => id === 'packer/variables')!;
+    assert.match(action.kind === 'write' && typeof action.content === 'string' ? action.content : '', /"vm_id": 9003,/);
+    assert.match(made.notes.map(({ text }) => text).join('\n'), /VM 9000 on pve-01 .* this lab did not start it/);
+  });
 test('shared storage: one template', () => {
   const made = plan([], { storages: storagesOf(lab, (name) => (name === 'local-zfs' ? { shared: true } : {})) });
   assert.deepEqual(sorted(ids(made)), sorted(['iso/download', ...build]));

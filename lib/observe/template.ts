@@ -47,6 +47,8 @@ export type TemplateSeen = ApiSeen & {
   cdProgram?: string;
   /** Generated files as they are, by path. */
   generated: Record<string, string | undefined>;
+  /** The VMID that Packer was given last; undefined when it was never run from here. */
+  built?: number;
   /** What is remembered of them, and the edited ones that were kept. */
   record: GeneratedSeen;
   /** Where a rehearsal reaches the VM that is being built. */
@@ -66,8 +68,12 @@ export async function observeTemplate(
   const { pve } = readers;
   const wait = !args.dryRun && !args.check;
   if (wait) await endOfLeftover('packer', `-var-file=${packerFiles(lab).variables}`, readers, context);
-  const sources = await readSources(lab, readers.files, context);
-  const [storages, vms, isos, packer, generated, record, api] = await Promise.all([
+  const [sources, generated] = await Promise.all([
+    readSources(lab, readers.files, context),
+    readTexts(lab, readers.files),
+  ]);
+  const built = builtVmid(generated[packerFiles(lab).variables]);
+  const [storages, vms, isos, packer, record, api] = await Promise.all([
     readStorages(
       pve,
       config.proxmox.nodes.map(({ name }) => name),
@@ -75,16 +81,15 @@ export async function observeTemplate(
     // Linked clones are known by their disks.
     settledVms(pve, readers.clock, args.prune === true ? () => true : mayBeTemplate(config), {
       ...{ wait, say: context.say },
-      held: (all) => lockedOf(config, all, wantedStamp(lab, sources)),
+      held: (all) => lockedOf(config, all, wantedStamp(lab, sources), built),
     }),
     readIsos(lab, readers),
     readTool('packer', readers.exec, { needed: neededPacker(context) }),
-    readTexts(lab, readers.files),
     readGenerated(lab, readers.files, packerFiles(lab).folder),
     readApi(lab, readers, context, config.template.build_node),
   ]);
   return {
-    ...{ sources, storages, packer, generated, record, vms },
+    ...{ sources, storages, packer, generated, built, record, vms },
     ...isos,
     cdProgram: CD_PROGRAMS.find((program) => readers.exec.which(program)),
     ...api,
@@ -150,6 +155,17 @@ async function readTexts(lab: Lab, files: FilesReader): Promise<Record<string, s
   const { variables, userData } = packerFiles(lab);
   const texts = await Promise.all([files.text(variables), files.text(userData)]);
   return { [variables]: texts[0], [userData]: texts[1] };
+}
+
+/** Which VM an interrupted Packer would have left, by the variables that it was given. */
+function builtVmid(variables: string | undefined): number | undefined {
+  try {
+    const { vm_id: vmid } = JSON.parse(variables ?? '{}') as { vm_id?: unknown };
+    return typeof vmid === 'number' ? vmid : undefined;
+  } catch {
+    // Edited by hand: the build is told of then, and not removed.
+    return undefined;
+  }
 }
 
 /** In a rehearsal the VM that is built has no address yet; the lab keeps one place for it. */

@@ -35,15 +35,17 @@ export type Placement = {
  * @param shared whether Proxmox reports template.storage as shared
  * @param vms every VM of the cluster; those that mayBeTemplate selects with their notes
  * @param wanted undefined: every template is absent
+ * @param built the VMID that this lab gave to Packer last
  */
 export function placeTemplates(
   config: Config,
   shared: boolean,
   vms: readonly VmSeen[] = [],
   wanted?: TemplateStamp,
+  built?: number,
 ): Placement {
   const { proxmox, template, k3s } = config;
-  const leftovers = new Set(leftoversOf(config, vms));
+  const leftovers = new Set(leftoversOf(config, vms, built));
   // What a killed Packer left is removed before anything is made.
   const taken = new Set([...vms.filter((vm) => !leftovers.has(vm)), ...k3s.nodes].map(({ vmid }) => vmid));
   let next = template.vmid;
@@ -93,8 +95,16 @@ export function mayBeTemplate({
   return (vm) => vm.template || vm.name === template.name || isNameless(vm, template.vmid);
 }
 
-/** What a Packer that was killed left: a VM under construction, or a template without its notes. */
-export function leftoversOf({ template }: Config, vms: readonly VmSeen[]): VmSeen[] {
+/**
+ * What a Packer of ours left that was killed: a VM under construction, or a template without its notes.
+ * @param built the VMID that this lab gave to Packer last; a build with another one is somebody else's
+ */
+export function leftoversOf(config: Config, vms: readonly VmSeen[], built: number | undefined): VmSeen[] {
+  return packerBuilds(config, vms).filter(({ vmid }) => vmid === built);
+}
+
+/** VMs that a Packer is building with our template's name, or was: nothing else in them says whose they are. */
+export function packerBuilds({ template }: Config, vms: readonly VmSeen[]): VmSeen[] {
   return vms.filter(
     ({ kind, name, description }) =>
       kind === 'qemu' && name === template.name && /^Packer ephemeral build VM/.test(description),
@@ -105,8 +115,8 @@ export function leftoversOf({ template }: Config, vms: readonly VmSeen[]): VmSee
 const OWN_LOCKS = new Set(['create', 'clone', 'migrate']);
 
 /** What a task still holds, of that which build-template makes. */
-export function lockedOf(config: Config, vms: readonly VmSeen[], wanted?: TemplateStamp): VmSeen[] {
-  const leftovers = leftoversOf(config, vms);
+export function lockedOf(config: Config, vms: readonly VmSeen[], wanted?: TemplateStamp, built?: number): VmSeen[] {
+  const leftovers = leftoversOf(config, vms, built);
   const isOurs = (vm: VmSeen): boolean =>
     leftovers.includes(vm) ||
     isNameless(vm, config.template.vmid) ||

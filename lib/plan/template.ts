@@ -14,6 +14,7 @@ import {
   lockedOf,
   mayBeTemplate,
   type Placement,
+  packerBuilds,
   placeTemplates,
 } from './template-placement.ts';
 import { buildProblems, storageProblems } from './template-problems.ts';
@@ -42,7 +43,7 @@ export function planTemplate(lab: Lab, seen: TemplateSeen, paths: TemplatePaths,
     );
   }
 
-  const placement = placementOf(lab, { storages: seen.storages, vms: seen.vms, wanted });
+  const placement = placementOf(lab, { storages: seen.storages, vms: seen.vms, wanted, built: seen.built });
   const made = makeTemplates(lab, seen, paths, placement, wanted);
   const old = oldTemplates(config, placement, vms, wanted);
   if (!prune) return { steps: made.steps, notes: [...made.notes, ...oldNote(old)] };
@@ -61,7 +62,7 @@ function makeTemplates(
   const { config } = lab;
   const { template } = config;
   const vms = seen.vms.ok ? seen.vms.value : [];
-  const leftovers = leftoversOf(config, vms);
+  const leftovers = leftoversOf(config, vms, seen.built);
   const missing = placement.all.filter(({ is }) => is !== 'current');
   const base = placement.all.find(({ node }) => node === template.build_node)!;
   const willBuild = base.is === 'absent';
@@ -79,7 +80,10 @@ function makeTemplates(
   const notes = [
     ...notesOf(placement, seen),
     ...edited,
-    ...lockedOf(config, vms, wanted).map(locked),
+    ...packerBuilds(config, vms)
+      .filter((vm) => !leftovers.includes(vm))
+      .map(unknownBuild),
+    ...lockedOf(config, vms, wanted, seen.built).map(locked),
     ...vms.filter((vm) => vm.unread && mayBeTemplate(config)(vm)).map(unread),
   ];
   if (willBuild) {
@@ -102,10 +106,11 @@ export function placementOf(
     storages,
     vms,
     wanted,
-  }: Pick<TemplateSeen, 'storages'> & { vms: Answer<VmSeen[]>; wanted: TemplateStamp | undefined },
+    built,
+  }: Pick<TemplateSeen, 'storages' | 'built'> & { vms: Answer<VmSeen[]>; wanted: TemplateStamp | undefined },
 ): Placement {
   const shared = isShared(storages[config.template.build_node], config.template.storage);
-  return placeTemplates(config, shared, vms.ok ? vms.value : [], wanted);
+  return placeTemplates(config, shared, vms.ok ? vms.value : [], wanted, built);
 }
 
 function notesOf({ mode }: Placement, seen: TemplateSeen): Note[] {
@@ -121,6 +126,15 @@ function notesOf({ mode }: Placement, seen: TemplateSeen): Note[] {
   if (seen.packer.version && !hasInit(seen.packer.version))
     notes.push({ level: 'info', text: `packer ${seen.packer.version} is older than 1.7: no packer init` });
   return notes;
+}
+
+/** Somebody else may be at it: it is never deleted. */
+function unknownBuild({ vmid, node }: VmSeen): Note {
+  return {
+    level: 'warning',
+    text: `VM ${vmid} on ${node} is a build of Packer's with our template's name, and this lab did not start it`,
+    fix: `when nobody builds there any more: qm destroy ${vmid} on ${node}`,
+  };
 }
 
 function locked({ vmid, node, lock }: VmSeen): Note {

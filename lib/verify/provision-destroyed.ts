@@ -51,9 +51,13 @@ type Volume = { volid: string; vmid?: number | string };
 async function proveNoDisk({ config }: Lab, pve: PveReader, vm: StateVm, before: ProvisionSeen): Promise<Proof> {
   const { name, vmid, node } = vm;
   const claim = `the disks of VM ${vmid} are gone`;
-  const storages = config.proxmox.storages.filter(({ content }) => content.includes('images'));
   const was = before.vms.ok ? before.vms.value.find((one) => one.vmid === vmid) : undefined;
   const own = ownDisks(was?.config ?? {});
+  // Others the token need not be allowed to look at.
+  const used = [config.template.storage, ...config.k3s.nodes.map(({ storage }) => storage)];
+  const storages = config.proxmox.storages.filter(
+    (one) => used.includes(one.name) || own.some((volid) => volid.startsWith(`${one.name}:`)),
+  );
   const left: string[] = [];
   for (const storage of storages) {
     const path = `/nodes/${was?.node ?? node}/storage/${storage.name}/content`;
