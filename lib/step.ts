@@ -104,7 +104,7 @@ export type Note = {
   host?: string;
 };
 
-export type WaitsFor = 'Proxmox' | 'build-template' | 'provision' | 'install-k3s';
+export type WaitsFor = 'Proxmox' | 'a task of Proxmox' | 'build-template' | 'provision' | 'install-k3s';
 
 export type Plan = { steps: Step[]; notes: Note[] };
 

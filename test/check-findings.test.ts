@@ -111,6 +111,13 @@ test('Proxmox is away: who needs it waits, and says it together', () => {
   assert.is(found(looks).length, 2, 'that it refuses a request is no absence');
 });
 
+test('a VM that a backup holds right now is waited for: nobody has to mend anything', () => {
+  const locked = waitsFor('a task of Proxmox', 'VM 200 on pve-02 is locked (backup)', 'cp-01');
+  assert.equal(found([look('provision', [locked], [step('cp-01/agent', 'cp-01')])]), [
+    'waiting waiting: provision waits for a task of Proxmox: VM 200 on pve-02 is locked (backup)',
+  ]);
+});
+
 test('a Proxmox node is away: what is on it waits, the others are told about', () => {
   const away = new Map([
     ['pve-02', 'pve-02'],

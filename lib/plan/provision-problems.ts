@@ -117,10 +117,13 @@ export function inTheWay(
       ];
     case 'locked':
       return [
-        blocker(
-          `${at} is locked (${vm.lock})`,
-          `a task is under way: wait for it; when there is none, qm unlock ${vm.vmid} on ${vm.node}`,
-        ),
+        {
+          ...blocker(
+            `${at} is locked (${vm.lock})`,
+            `a task is under way: wait for it; when there is none, qm unlock ${vm.vmid} on ${vm.node}`,
+          ),
+          waitsFor: 'a task of Proxmox',
+        },
       ];
     case 'unread':
       return [blocker(`${at} cannot be looked at: ${vm.unread}`, 'npx tsx scripts/check.ts --preflight')];

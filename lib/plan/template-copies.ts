@@ -33,7 +33,7 @@ export function removeLeftovers(leftovers: readonly VmSeen[], cds: readonly stri
         kind: 'pve',
         method: 'DELETE',
         path,
-        params: { purge: 1, 'destroy-unreferenced-disks': 1 },
+        params: { purge: 1 },
         deadline: 5 * MINUTES,
       },
     };

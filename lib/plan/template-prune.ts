@@ -79,7 +79,7 @@ export function pruneSteps(
         kind: 'pve',
         method: 'DELETE',
         path: `/nodes/${node}/qemu/${vmid}`,
-        params: { purge: 1, 'destroy-unreferenced-disks': 1 },
+        params: { purge: 1 },
         deadline: 5 * MINUTES,
       },
     });

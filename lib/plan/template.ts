@@ -141,6 +141,7 @@ function locked({ vmid, node, lock }: VmSeen): Note {
   return {
     level: 'blocker',
     text: `VM ${vmid} on ${node} is locked (${lock})`,
+    waitsFor: 'a task of Proxmox',
     fix: `a task is under way: wait for it; when there is none, qm unlock ${vmid} on ${node}`,
   };
 }
