@@ -22,6 +22,8 @@ const copy = (vmid: number, node: string, to: string, change: Partial<VmSeen> = 
 const BUILT = 9000;
 const places = (vms: VmSeen[], shared = false): string[] =>
   placeTemplates(config, shared, vms, wanted, BUILT).all.map(({ node, vmid, is }) => `${node} ${vmid} ${is}`);
+const held = (vms: VmSeen[]): VmSeen[] =>
+  lockedOf(config, vms, placeTemplates(config, false, vms, wanted, 9005), wanted, 9005);
 const fresh = ['pve-01 9000 absent', 'pve-02 9001 absent', 'pve-03 9002 absent'];
 
 const cases: [string, VmSeen[], string[]][] = [
@@ -104,7 +106,7 @@ test('a VMID of homelab.yaml is not taken', () => {
     [9004, 9005, 9006],
   );
 });
-test('what is waited for: tasks of ours, and of nobody else', () => {
+test('what is waited for: tasks of ours, and whoever holds what is touched next', () => {
   const locked: [VmSeen, string][] = [
     [current(9000, 'pve-01'), 'backup'],
     [vm({ vmid: 9001, node: 'pve-01', name: '' }), 'clone'],
@@ -117,9 +119,16 @@ test('what is waited for: tasks of ours, and of nobody else', () => {
   ];
   const seen = locked.map(([one, lock]) => ({ ...one, lock }));
   assert.deepEqual(
-    lockedOf(config, seen, wanted, 9005).map(({ vmid }) => vmid),
-    [9001, 9002, 9004, 9005],
+    held(seen).map(({ vmid }) => vmid),
+    [9000, 9001, 9002, 9004, 9005],
   );
+});
+test('an original that is to be copied is waited for whatever holds it, one that nobody copies is not', () => {
+  const original = { ...current(9000, 'pve-01'), lock: 'backup' };
+  const others = [current(9001, 'pve-02'), current(9002, 'pve-03')];
+  assert.deepEqual(held([original, ...others]), []);
+  assert.deepEqual(held([original, others[0]!]), [original]);
+  assert.deepEqual(held([current(9000, 'pve-01'), { ...others[0]!, lock: 'backup' }]), []);
 });
 test('shared storage: one, on the build node', () => {
   assert.deepEqual(places([], true), ['pve-01 9000 absent']);

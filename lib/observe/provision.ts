@@ -79,12 +79,15 @@ export async function observeProvision(
   const isTemplate = mayBeTemplate(config);
   const isKnown = ({ vmid, name }: { vmid: number; name: string }): boolean =>
     nodes.some((node) => node.vmid === vmid && node.name === name) && terraform.state.some((vm) => vm.vmid === vmid);
-  const [storages, listed, nodesSeen, granted, mappings, { api, trust }] = await Promise.all([
-    readStorages(pve, proxmoxNodes),
+  const storages = await readStorages(pve, proxmoxNodes);
+  const [listed, nodesSeen, granted, mappings, { api, trust }] = await Promise.all([
     // The list says enough of VMs that Terraform's state knows: its refresh reads their configuration anyway.
     settledVms(pve, readers.clock, (vm) => (isNode(vm) && !isKnown(vm)) || isTemplate(vm), {
       ...{ wait, say: context.say },
-      held: (all) => [...all.filter((vm) => vm.lock && isNode(vm)), ...lockedOf(config, all, wanted)],
+      held: (all) => [
+        ...all.filter((vm) => vm.lock && isNode(vm)),
+        ...lockedOf(config, all, placementOf(lab, { storages, vms: { ok: true, value: [...all] }, wanted }), wanted),
+      ],
     }),
     readNodes(pve),
     pve.get<Granted>('/access/permissions'),

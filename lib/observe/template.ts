@@ -3,6 +3,7 @@ import type { Lab } from '../lab-context.ts';
 import type { Args, RunContext } from '../main.ts';
 import { expandPath, TOOLKIT } from '../paths.ts';
 import type { GeneratedSeen } from '../plan/generated.ts';
+import { placementOf } from '../plan/template.ts';
 import { wantedStamp } from '../plan/template-build.ts';
 import { lockedOf, mayBeTemplate } from '../plan/template-placement.ts';
 import { CD_PROGRAMS } from '../plan/template-problems.ts';
@@ -73,15 +74,19 @@ export async function observeTemplate(
     readTexts(lab, readers.files),
   ]);
   const built = builtVmid(generated[packerFiles(lab).variables]);
-  const [storages, vms, isos, packer, record, api] = await Promise.all([
-    readStorages(
-      pve,
-      config.proxmox.nodes.map(({ name }) => name),
-    ),
+  const storages = await readStorages(
+    pve,
+    config.proxmox.nodes.map(({ name }) => name),
+  );
+  const held = (all: readonly VmSeen[]): VmSeen[] => {
+    const wanted = wantedStamp(lab, sources);
+    const placement = placementOf(lab, { storages, vms: { ok: true, value: [...all] }, wanted, built });
+    return lockedOf(config, all, placement, wanted, built);
+  };
+  const [vms, isos, packer, record, api] = await Promise.all([
     // Linked clones are known by their disks.
     settledVms(pve, readers.clock, args.prune === true ? () => true : mayBeTemplate(config), {
-      ...{ wait, say: context.say },
-      held: (all) => lockedOf(config, all, wantedStamp(lab, sources), built),
+      ...{ wait, say: context.say, held },
     }),
     readIsos(lab, readers),
     readTool('packer', readers.exec, { needed: neededPacker(context) }),

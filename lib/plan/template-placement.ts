@@ -114,14 +114,26 @@ export function packerBuilds({ template }: Config, vms: readonly VmSeen[]): VmSe
 /** Locks of the tasks that build-template starts. A template that is being backed up is as good as ever. */
 const OWN_LOCKS = new Set(['create', 'clone', 'migrate']);
 
-/** What a task still holds, of that which build-template makes. */
-export function lockedOf(config: Config, vms: readonly VmSeen[], wanted?: TemplateStamp, built?: number): VmSeen[] {
+/**
+ * What a task still holds, and build-template needs: what it made itself, and whatever it would touch next, which
+ * nobody may hold. The original of copies that are to be made is one of these.
+ */
+export function lockedOf(
+  config: Config,
+  vms: readonly VmSeen[],
+  { mode, all }: Placement,
+  wanted?: TemplateStamp,
+  built?: number,
+): VmSeen[] {
   const leftovers = leftoversOf(config, vms, built);
+  const copies = mode === 'per-node' && all.some(({ is }) => is === 'absent');
+  const touched = all.filter(({ node, is }) =>
+    is === 'current' ? copies && node === config.template.build_node : is !== 'absent',
+  );
+  const isTouched = (vm: VmSeen): boolean => leftovers.includes(vm) || touched.some(({ vmid }) => vmid === vm.vmid);
   const isOurs = (vm: VmSeen): boolean =>
-    leftovers.includes(vm) ||
-    isNameless(vm, config.template.vmid) ||
-    (wanted !== undefined && parseNotes(vm.description)?.hash === wanted.hash);
-  return vms.filter((vm) => vm.lock !== undefined && OWN_LOCKS.has(vm.lock) && isOurs(vm));
+    isNameless(vm, config.template.vmid) || (wanted !== undefined && parseNotes(vm.description)?.hash === wanted.hash);
+  return vms.filter((vm) => vm.lock !== undefined && (isTouched(vm) || (OWN_LOCKS.has(vm.lock) && isOurs(vm))));
 }
 
 /**

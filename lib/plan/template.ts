@@ -83,7 +83,7 @@ function makeTemplates(
     ...packerBuilds(config, vms)
       .filter((vm) => !leftovers.includes(vm))
       .map(unknownBuild),
-    ...lockedOf(config, vms, wanted, seen.built).map(locked),
+    ...lockedOf(config, vms, placement, wanted, seen.built).map(locked),
     ...vms.filter((vm) => vm.unread && mayBeTemplate(config)(vm)).map(unread),
   ];
   if (willBuild) {
