@@ -121,7 +121,7 @@ test('another CA is not trusted', async ({ lab }) => {
     /^pve-01 \(10\.20\.11\.11:8006\): its certificate does not verify by proxmox\.ca_file \(.*pve-root-ca\.pem\): .*; shown was ([0-9A-F]{2}:){31}[0-9A-F]{2} \(issued by "homelab rehearsal CA", for DNS:pve-01, .*\); nothing was sent\. .*copy \/etc\/pve\/pve-root-ca\.pem/,
   );
   const error = await failure(pve.call('POST', '/nodes/pve-03/qemu/9000/clone', { newid: 120 }));
-  assert.match(error.message, /pve-03 .* does not verify/);
+  assert.match(error.message, /pve-03.*: pve-01 .* does not verify/, 'nothing more is asked of anybody in this run');
   assert.equal(error.likelyCause, 'nothing was sent');
   assert.equal(lab.pve.requests.length, 0);
 });

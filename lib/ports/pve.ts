@@ -35,8 +35,11 @@ export function connectPve(context: PortContext): Pve {
   const away = new Set<string>();
   /** Tasks whose UPIDs we were given. */
   const known = new Set<string>();
-  /** A token that was refused is refused again; Proxmox holds each refusal back for three seconds. */
-  let unauthorized: PveFailure | undefined;
+  /**
+   * What ends all further requests of this run: a token that was refused (Proxmox holds each refusal back for three
+   * seconds), or a node that is not who it was (whatever the others say, a person has to look first).
+   */
+  let over: PveFailure | undefined;
 
   const token = (): PveToken => {
     const secret = context.secrets.get('PROXMOX_TOKEN_SECRET')?.reveal();
@@ -63,7 +66,7 @@ export function connectPve(context: PortContext): Pve {
   };
 
   const ask = async (node: ProxmoxNode, request: PveRequest): Promise<PveAnswer> => {
-    if (unauthorized) return unauthorized;
+    if (over) return over;
     let at: Endpoint;
     try {
       at = context.endpoints.dial(node.address, port);
@@ -76,14 +79,15 @@ export function connectPve(context: PortContext): Pve {
     if (answer.ok) return answer;
     if (answer.status === 401) {
       const said = answer.message ? ` ${answer.message}` : '';
-      unauthorized = { ...answer, message: `Proxmox does not accept the token ${token_id} (401${said})` };
-      return unauthorized;
+      over = { ...answer, message: `Proxmox does not accept the token ${token_id} (401${said})` };
+      return over;
     }
     if (isGateway(answer)) return { ...answer, message: `${node.name} says: ${answer.message} (${answer.status})` };
     if (!('sent' in answer)) return answer;
     const where = `${node.name} (${node.address}:${port})`;
     if (answer.why !== 'certificate') return { ...answer, message: `${where}: ${answer.message}` };
-    return { ...answer, message: `${where}: ${await distrust(node, at, answer.message, caFile(lab))}` };
+    over = { ...answer, message: `${where}: ${await distrust(node, at, answer.message, caFile(lab))}` };
+    return over;
   };
 
   /** GETs go to the node that they are about, and to the others when it does not answer. */
