@@ -41,6 +41,11 @@ variable "vm_id" {
   description = "VMID of the VM that becomes the template."
 }
 
+variable "build_name" {
+  type        = string
+  description = "Name of the VM while it is built; the lab's name is in it."
+}
+
 variable "template_name" {
   type        = string
   description = "Name of the template."

@@ -1,4 +1,4 @@
-import { messageOf } from '../lib/errors.ts';
+import { HomelabError, messageOf } from '../lib/errors.ts';
 import type { Lab } from '../lib/lab-context.ts';
 import { limited } from '../lib/limit.ts';
 import { type AnyScript, type Args, defineScript, type RunContext, type Script } from '../lib/main.ts';
@@ -113,7 +113,11 @@ async function askChain(lab: Lab, readers: Readers, args: CheckArgs, context: Ru
       asked.looks.push({ script: one.name, plan: limited(plan, args.limit) });
       if (one.name === 'provision') Object.assign(asked, ofProvision(seen as ProvisionSeen));
     } catch (error) {
-      asked.looks.push({ script: one.name, error: messageOf(error) });
+      asked.looks.push({
+        script: one.name,
+        error: messageOf(error),
+        fix: error instanceof HomelabError ? error.fix : undefined,
+      });
     }
   }
   return asked;

@@ -106,6 +106,7 @@ function holds(lab: Lab): void {
     endpoint: 'https://x/',
     vmid: 1,
     description: '',
+    buildName: 'b',
     storageType: 'dir',
     userDataFile: '/u',
     growRootFile: '/g',

@@ -78,7 +78,12 @@ export function packerVariables(lab: TestLab, port: number, change: Record<strin
   lab.pve.addIso({ node: 'pve-01', volid: 'local:iso/ubuntu.iso' });
   const variables = {
     ...{ endpoint: `https://127.0.0.1:${lab.pve.portOf('pve-01')}/api2/json`, node: 'pve-01', vm_id: 9000 },
-    ...{ token_id: 'homelab@pve!toolkit', template_name: 'ubuntu-24.04', template_description: 'built from abc' },
+    ...{
+      token_id: 'homelab@pve!toolkit',
+      build_name: 'template-build.homelab',
+      template_name: 'ubuntu-24.04',
+      template_description: 'built from abc',
+    },
     ...{ iso_file: 'local:iso/ubuntu.iso', iso_checksum: `sha256:${'0'.repeat(64)}`, iso_storage: 'local' },
     ...{ storage: 'local-zfs', storage_type: 'zfspool', bridge: 'vmbr0', vlan: '11', disk_gib: 20 },
     ...{ ssh_user: 'ops', ssh_private_key_file: key, user_data_file: userData, grow_root_file: GROW_ROOT },

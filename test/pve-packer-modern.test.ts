@@ -128,7 +128,7 @@ gated('of a build that is killed, the VM and the CD in its drive are recognised'
       vm({ vmid, node, name: String(own.name), running: true, description: String(own.description), config: own }),
     );
     assert.deepEqual(
-      leftoversOf(labOf().config, seen, 9000).map(({ vmid }) => vmid),
+      leftoversOf(labOf().config, seen).map(({ vmid }) => vmid),
       [9000],
     );
     const cds = volumes.flatMap(({ volid }) => (GENERATED_CD.test(volid) ? volid : []));

@@ -18,12 +18,11 @@ const old = (vmid: number, node: string): VmSeen => ({ ...current(vmid, node), d
 const copy = (vmid: number, node: string, to: string, change: Partial<VmSeen> = {}): VmSeen =>
   vm({ vmid, node, name, description: renderNotes({ ...wanted, for: to }), ...change });
 
-/** The VMID that Packer was given last. */
-const BUILT = 9000;
+/** The name of a VM that our Packer is building. */
+const LEFT = 'template-build.homelab';
 const places = (vms: VmSeen[], shared = false): string[] =>
-  placeTemplates(config, shared, vms, wanted, BUILT).all.map(({ node, vmid, is }) => `${node} ${vmid} ${is}`);
-const held = (vms: VmSeen[]): VmSeen[] =>
-  lockedOf(config, vms, placeTemplates(config, false, vms, wanted, 9005), wanted, 9005);
+  placeTemplates(config, shared, vms, wanted).all.map(({ node, vmid, is }) => `${node} ${vmid} ${is}`);
+const held = (vms: VmSeen[]): VmSeen[] => lockedOf(config, vms, placeTemplates(config, false, vms, wanted), wanted);
 const fresh = ['pve-01 9000 absent', 'pve-02 9001 absent', 'pve-03 9002 absent'];
 
 const cases: [string, VmSeen[], string[]][] = [
@@ -50,11 +49,11 @@ const cases: [string, VmSeen[], string[]][] = [
   ],
   [
     'what a killed Packer left makes room',
-    [vm({ vmid: 9000, node: 'pve-01', name, description: 'Packer ephemeral build VM' })],
+    [vm({ vmid: 9000, node: 'pve-01', name: LEFT, description: 'Packer ephemeral build VM' })],
     fresh,
   ],
   [
-    'a build VM of somebody else does not: another name, or not the VMID that Packer was given here',
+    'a build VM of somebody else does not',
     [
       vm({ vmid: 9000, node: 'pve-01', name: 'debian-13', description: 'Packer ephemeral build VM' }),
       vm({ vmid: 9002, node: 'pve-01', name, description: 'Packer ephemeral build VM' }),
@@ -114,7 +113,7 @@ test('what is waited for: tasks of ours, and whoever holds what is touched next'
     [vm({ vmid: 133, node: 'pve-01', name: '' }), 'clone'],
     [vm({ vmid: 134, node: 'pve-01', name: 'web' }), 'migrate'],
     [copy(9004, 'pve-01', 'pve-02'), 'migrate'],
-    [vm({ vmid: 9005, node: 'pve-01', name, description: 'Packer ephemeral build VM' }), 'create'],
+    [vm({ vmid: 9005, node: 'pve-01', name: LEFT, description: 'Packer ephemeral build VM' }), 'create'],
     [old(9006, 'pve-01'), 'clone'],
   ];
   const seen = locked.map(([one, lock]) => ({ ...one, lock }));

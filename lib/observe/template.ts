@@ -48,8 +48,6 @@ export type TemplateSeen = ApiSeen & {
   cdProgram?: string;
   /** Generated files as they are, by path. */
   generated: Record<string, string | undefined>;
-  /** The VMID that Packer was given last; undefined when it was never run from here. */
-  built?: number;
   /** What is remembered of them, and the edited ones that were kept. */
   record: GeneratedSeen;
   /** Where a rehearsal reaches the VM that is being built. */
@@ -73,15 +71,14 @@ export async function observeTemplate(
     readSources(lab, readers.files, context),
     readTexts(lab, readers.files),
   ]);
-  const built = builtVmid(generated[packerFiles(lab).variables]);
   const storages = await readStorages(
     pve,
     config.proxmox.nodes.map(({ name }) => name),
   );
   const held = (all: readonly VmSeen[]): VmSeen[] => {
     const wanted = wantedStamp(lab, sources);
-    const placement = placementOf(lab, { storages, vms: { ok: true, value: [...all] }, wanted, built });
-    return lockedOf(config, all, placement, wanted, built);
+    const placement = placementOf(lab, { storages, vms: { ok: true, value: [...all] }, wanted });
+    return lockedOf(config, all, placement, wanted);
   };
   const [vms, isos, packer, record, api] = await Promise.all([
     // Linked clones are known by their disks.
@@ -94,7 +91,7 @@ export async function observeTemplate(
     readApi(lab, readers, context, config.template.build_node),
   ]);
   return {
-    ...{ sources, storages, packer, generated, built, record, vms },
+    ...{ sources, storages, packer, generated, record, vms },
     ...isos,
     cdProgram: CD_PROGRAMS.find((program) => readers.exec.which(program)),
     ...api,
@@ -160,17 +157,6 @@ async function readTexts(lab: Lab, files: FilesReader): Promise<Record<string, s
   const { variables, userData } = packerFiles(lab);
   const texts = await Promise.all([files.text(variables), files.text(userData)]);
   return { [variables]: texts[0], [userData]: texts[1] };
-}
-
-/** Which VM an interrupted Packer would have left, by the variables that it was given. */
-function builtVmid(variables: string | undefined): number | undefined {
-  try {
-    const { vm_id: vmid } = JSON.parse(variables ?? '{}') as { vm_id?: unknown };
-    return typeof vmid === 'number' ? vmid : undefined;
-  } catch {
-    // Edited by hand: the build is told of then, and not removed.
-    return undefined;
-  }
 }
 
 /** In a rehearsal the VM that is built has no address yet; the lab keeps one place for it. */

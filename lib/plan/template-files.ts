@@ -4,7 +4,7 @@ import { renderAutoinstall } from '../render/autoinstall.ts';
 import { renderPkrvars } from '../render/pkrvars.ts';
 import type { Generated } from './generated.ts';
 import { renderNotes, type TemplateStamp } from './template-hash.ts';
-import type { PlacedTemplate } from './template-placement.ts';
+import { buildName, type PlacedTemplate } from './template-placement.ts';
 
 /** Where build-template keeps Packer's generated files, and the file name of the ISO. */
 export type TemplatePaths = { folder: string; variables: string; userData: string; isoName: string };
@@ -21,6 +21,7 @@ export function packerFiles(
   const storages = seen.storages[base.node];
   const storage = storages?.ok ? storages.value.find(({ name }) => name === template.storage) : undefined;
   const variables = renderPkrvars(config, {
+    buildName: buildName(config),
     endpoint: `${seen.api}/api2/json`,
     vmid: base.vmid,
     description: renderNotes(wanted),

@@ -35,17 +35,15 @@ export type Placement = {
  * @param shared whether Proxmox reports template.storage as shared
  * @param vms every VM of the cluster; those that mayBeTemplate selects with their notes
  * @param wanted undefined: every template is absent
- * @param built the VMID that this lab gave to Packer last
  */
 export function placeTemplates(
   config: Config,
   shared: boolean,
   vms: readonly VmSeen[] = [],
   wanted?: TemplateStamp,
-  built?: number,
 ): Placement {
   const { proxmox, template, k3s } = config;
-  const leftovers = new Set(leftoversOf(config, vms, built));
+  const leftovers = new Set(leftoversOf(config, vms));
   // What a killed Packer left is removed before anything is made.
   const taken = new Set([...vms.filter((vm) => !leftovers.has(vm)), ...k3s.nodes].map(({ vmid }) => vmid));
   let next = template.vmid;
@@ -89,30 +87,23 @@ export function placeTemplates(
 }
 
 /** VMs whose notes must be read to place templates. One that is being cloned has no name yet. */
-export function mayBeTemplate({
-  template,
-}: Config): (vm: { vmid: number; name: string; template: boolean }) => boolean {
-  return (vm) => vm.template || vm.name === template.name || isNameless(vm, template.vmid);
+export function mayBeTemplate(config: Config): (vm: { vmid: number; name: string; template: boolean }) => boolean {
+  const names = [config.template.name, buildName(config)];
+  return (vm) => vm.template || names.includes(vm.name) || isNameless(vm, config.template.vmid);
 }
 
-/**
- * What a Packer of ours left that was killed: a VM under construction, or a template without its notes.
- * @param built the VMID that this lab gave to Packer last; a build with another one is somebody else's
- */
-export function leftoversOf(config: Config, vms: readonly VmSeen[], built: number | undefined): VmSeen[] {
-  return packerBuilds(config, vms).filter(({ vmid }) => vmid === built);
+/** What a Packer of this lab left that was killed: a VM under construction, or a template without its notes. */
+export function leftoversOf(config: Config, vms: readonly VmSeen[]): VmSeen[] {
+  return vms.filter(({ kind, name }) => kind === 'qemu' && name === buildName(config));
 }
 
-/** VMs that a Packer is building with our template's name, or was: nothing else in them says whose they are. */
-export function packerBuilds({ template }: Config, vms: readonly VmSeen[]): VmSeen[] {
-  return vms.filter(
-    ({ kind, name, description }) =>
-      kind === 'qemu' && name === template.name && /^Packer ephemeral build VM/.test(description),
-  );
+/** The name of a VM while Packer builds it. The lab's is in it: nothing else would say whose the rest of a build is. */
+export function buildName({ name }: Config): string {
+  return `template-build.${name}`;
 }
 
-/** Locks of the tasks that build-template starts. A template that is being backed up is as good as ever. */
-const OWN_LOCKS = new Set(['create', 'clone', 'migrate']);
+/** Locks of the tasks that make a VM. A template that is being backed up is as good as ever. */
+export const OWN_LOCKS = new Set(['create', 'clone', 'migrate']);
 
 /**
  * What a task still holds, and build-template needs: what it made itself, and whatever it would touch next, which
@@ -123,9 +114,8 @@ export function lockedOf(
   vms: readonly VmSeen[],
   { mode, all }: Placement,
   wanted?: TemplateStamp,
-  built?: number,
 ): VmSeen[] {
-  const leftovers = leftoversOf(config, vms, built);
+  const leftovers = leftoversOf(config, vms);
   const copies = mode === 'per-node' && all.some(({ is }) => is === 'absent');
   const touched = all.filter(({ node, is }) =>
     is === 'current' ? copies && node === config.template.build_node : is !== 'absent',
@@ -146,9 +136,13 @@ export function destinationOf({ template }: Config, vm: VmSeen, stamp: Pick<Temp
   return stamp.for && vm.node;
 }
 
+function isNameless(vm: { vmid: number; name: string }, first: number): boolean {
+  return vm.vmid >= first && !isNamed(vm);
+}
+
 /** Proxmox lists a VM that is being cloned without a name, or as "VM 9001". */
-function isNameless({ vmid, name }: { vmid: number; name: string }, first: number): boolean {
-  return vmid >= first && (name === '' || name === `VM ${vmid}`);
+export function isNamed({ vmid, name }: { vmid: number; name: string }): boolean {
+  return name !== '' && name !== `VM ${vmid}`;
 }
 
 /** Whether a node's storage of that name is shared; false when that is not known. */

@@ -50,11 +50,11 @@ export function pruneSteps(
   const notes: Note[] = [];
   const steps: Step[] = [];
   const unread = vms.filter((vm) => vm.unread);
-  if (old.length > 0 && unread.length > 0) {
+  if (old.length + cds.length > 0 && unread.length > 0) {
     const names = unread.map(({ vmid, node, unread }) => `VM ${vmid} on ${node} (${unread})`).join(', ');
     notes.push({
       level: 'blocker',
-      text: `nothing is pruned: whether it links to a template is not known of ${names}`,
+      text: `nothing is pruned: whether one links to a template, or holds a CD, is not known of ${names}`,
       fix: 'is its node up, and has the token VM.Audit on it?',
     });
     return { steps, notes };

@@ -14,7 +14,6 @@ import {
   lockedOf,
   mayBeTemplate,
   type Placement,
-  packerBuilds,
   placeTemplates,
 } from './template-placement.ts';
 import { buildProblems, storageProblems } from './template-problems.ts';
@@ -43,7 +42,7 @@ export function planTemplate(lab: Lab, seen: TemplateSeen, paths: TemplatePaths,
     );
   }
 
-  const placement = placementOf(lab, { storages: seen.storages, vms: seen.vms, wanted, built: seen.built });
+  const placement = placementOf(lab, { storages: seen.storages, vms: seen.vms, wanted });
   const made = makeTemplates(lab, seen, paths, placement, wanted);
   const old = oldTemplates(config, placement, vms, wanted);
   if (!prune) return { steps: made.steps, notes: [...made.notes, ...oldNote(old)] };
@@ -62,7 +61,7 @@ function makeTemplates(
   const { config } = lab;
   const { template } = config;
   const vms = seen.vms.ok ? seen.vms.value : [];
-  const leftovers = leftoversOf(config, vms, seen.built);
+  const leftovers = leftoversOf(config, vms);
   const missing = placement.all.filter(({ is }) => is !== 'current');
   const base = placement.all.find(({ node }) => node === template.build_node)!;
   const willBuild = base.is === 'absent';
@@ -80,10 +79,7 @@ function makeTemplates(
   const notes = [
     ...notesOf(placement, seen),
     ...edited,
-    ...packerBuilds(config, vms)
-      .filter((vm) => !leftovers.includes(vm))
-      .map(unknownBuild),
-    ...lockedOf(config, vms, placement, wanted, seen.built).map(locked),
+    ...lockedOf(config, vms, placement, wanted).map(locked),
     ...vms.filter((vm) => vm.unread && mayBeTemplate(config)(vm)).map(unread),
   ];
   if (willBuild) {
@@ -106,11 +102,10 @@ export function placementOf(
     storages,
     vms,
     wanted,
-    built,
-  }: Pick<TemplateSeen, 'storages' | 'built'> & { vms: Answer<VmSeen[]>; wanted: TemplateStamp | undefined },
+  }: Pick<TemplateSeen, 'storages'> & { vms: Answer<VmSeen[]>; wanted: TemplateStamp | undefined },
 ): Placement {
   const shared = isShared(storages[config.template.build_node], config.template.storage);
-  return placeTemplates(config, shared, vms.ok ? vms.value : [], wanted, built);
+  return placeTemplates(config, shared, vms.ok ? vms.value : [], wanted);
 }
 
 function notesOf({ mode }: Placement, seen: TemplateSeen): Note[] {
@@ -126,15 +121,6 @@ function notesOf({ mode }: Placement, seen: TemplateSeen): Note[] {
   if (seen.packer.version && !hasInit(seen.packer.version))
     notes.push({ level: 'info', text: `packer ${seen.packer.version} is older than 1.7: no packer init` });
   return notes;
-}
-
-/** Somebody else may be at it: it is never deleted. */
-function unknownBuild({ vmid, node }: VmSeen): Note {
-  return {
-    level: 'warning',
-    text: `VM ${vmid} on ${node} is a build of Packer's with our template's name, and this lab did not start it`,
-    fix: `when nobody builds there any more: qm destroy ${vmid} on ${node}`,
-  };
 }
 
 function locked({ vmid, node, lock }: VmSeen): Note {

@@ -124,7 +124,7 @@ export function connectPve(context: PortContext): Pve {
       if (answer.ok) return { ok: true, value: answer.data as T };
       return { ok: false, status: answer.status, reason: answer.message, fix: fixOf(answer, token_id) };
     },
-    call: async (method, path, params, deadline = WAITS.task) => {
+    call: async (method, path, params, deadline = waits.task) => {
       const node = nodes.find(({ name }) => name === nodeIn(path)) ?? nodes[0];
       if (!node) throw new Error('no Proxmox node');
       const began = performance.now();

@@ -5,6 +5,8 @@ export type PkrvarsInput = {
   /** https://HOST:PORT/api2/json */
   endpoint: string;
   vmid: number;
+  /** The VM's name while it is built. */
+  buildName: string;
   description: string;
   isoFile: string;
   /** Proxmox's type of template.storage: zfspool, dir, … */
@@ -23,6 +25,7 @@ export function renderPkrvars({ network, proxmox, template }: Config, input: Pkr
     node: template.build_node,
     token_id: proxmox.token_id,
     vm_id: input.vmid,
+    build_name: input.buildName,
     template_name: template.name,
     template_description: input.description,
     iso_file: input.isoFile,

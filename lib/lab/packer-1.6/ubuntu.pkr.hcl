@@ -9,7 +9,7 @@ source "proxmox-iso" "ubuntu" {
   node        = var.node
 
   vm_id                = var.vm_id
-  vm_name              = var.template_name
+  vm_name              = var.build_name
   template_name        = var.template_name
   template_description = var.template_description
   os                   = "l26"

@@ -13,6 +13,7 @@ type Variables = {
   node: string;
   token_id: string;
   vm_id: number;
+  build_name: string;
   template_name: string;
   template_description: string;
   iso_file: string;
@@ -93,7 +94,7 @@ function newVm(variables: Variables): Record<string, string | number> {
   const { vlan, bridge, storage, disk_gib } = variables;
   return {
     vmid: variables.vm_id,
-    name: variables.template_name,
+    name: variables.build_name,
     description: 'Packer ephemeral build VM',
     agent: '1',
     bios: 'ovmf',
