@@ -16,10 +16,11 @@ export async function consent(
   const destroying = plan.steps.filter((step) => step.destroys);
   // Its notes have been said.
   const text = planText(name, { ...plan, notes: [] });
-  const missing = namesFor(lab, plan).filter((wanted) => !flags.confirm.includes(wanted));
+  const names = namesFor(lab, plan);
+  const missing = names.filter((wanted) => !flags.confirm.includes(wanted));
   if (destroying.length > 0) {
     talk.say(text);
-    if (missing.length > 0) await typed(missing, lab, destroying);
+    if (missing.length > 0) await typed(missing, names, lab, destroying);
   } else if (process.stdin.isTTY && !flags.yes && asks !== false) {
     talk.say(text);
     const answer = await ask('go on? [y/N] ');
@@ -38,14 +39,20 @@ function namesFor(lab: Lab, { steps }: Plan): string[] {
   return [...new Set(names)];
 }
 
-async function typed(names: readonly string[], lab: Lab, destroying: readonly Step[]): Promise<void> {
+/** @param all every name that --confirm would have to give, those that were given included */
+async function typed(
+  missing: readonly string[],
+  all: readonly string[],
+  lab: Lab,
+  destroying: readonly Step[],
+): Promise<void> {
   const refused = (): UsageError =>
     new UsageError(
       `${destroying.map((step) => step.title).join('; ')}: this destroys, and was not confirmed; nothing was changed`,
-      { fix: `give --confirm ${names.join(',')} when that is wanted` },
+      { fix: `give --confirm ${all.join(',')} when that is wanted` },
     );
   if (!process.stdin.isTTY) throw refused();
-  for (const name of names) {
+  for (const name of missing) {
     const what = name === lab.config.name ? `the lab's name (${name})` : name;
     if ((await ask(`type ${what} to destroy what is listed: `)) !== name) throw refused();
   }

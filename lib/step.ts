@@ -98,13 +98,13 @@ export type Note = {
   level: 'info' | 'warning' | 'blocker';
   text: string;
   fix?: string;
-  /** Who has to do something, or answer, first: a script of the chain, or Proxmox. While that is so, `check` calls it no failure. */
+  /** Who has to do something, or answer, first: a script of the chain, or Proxmox, or a run under way. While that is so, `check` calls it no failure. */
   waitsFor?: WaitsFor;
   /** The machine that it is about; the steps of all others were planned from what was seen. */
   host?: string;
 };
 
-export type WaitsFor = 'Proxmox' | 'a task of Proxmox' | 'build-template' | 'provision' | 'install-k3s';
+export type WaitsFor = 'Proxmox' | 'a task of Proxmox' | 'another run' | 'build-template' | 'provision' | 'install-k3s';
 
 export type Plan = { steps: Step[]; notes: Note[] };
 

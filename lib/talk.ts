@@ -79,7 +79,8 @@ export class Talk {
   async #show(what: string): Promise<void> {
     this.#running.set(what, Date.now());
     if (this.#ticker) return;
-    if (process.stderr.isTTY) return this.#draw();
+    // A terminal without a width cannot be drawn on.
+    if (process.stderr.isTTY && process.stderr.columns > 0) return this.#draw();
     this.#ticker = setInterval(() => {
       if (this.#aside > 0) return;
       for (const [running, since] of this.#running) {

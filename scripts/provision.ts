@@ -10,8 +10,8 @@ export default defineScript(import.meta.url, {
   description:
     'Terraform keeps the state in .state/<lab>/terraform/. VMs that carry the mark of this lab are imported where it\n' +
     'does not know them; any other VM is taken over only by --import. What would be replaced or destroyed is listed\n' +
-    'with what lies only there, and needs the names of those VMs, or for --destroy the name of the lab, typed or\n' +
-    'given with --confirm.',
+    'with what lies only there, and needs the names of those VMs, typed or given with --confirm; --destroy needs the\n' +
+    "lab's name, and --destroy --limit X both, the lab's and X's.",
   options: [
     {
       flags: '--destroy',

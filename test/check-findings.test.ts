@@ -118,6 +118,14 @@ test('a VM that a backup holds right now is waited for: nobody has to mend anyth
   ]);
 });
 
+test('another run holds what Terraform knows: its end is waited for, and nothing is told of what it would do', () => {
+  const held = waitsFor('another run', 'terraform plan failed:\nError: Error acquiring the state lock');
+  const looks = [look('provision', [held], [step('terraform/apply'), step('cp-01/agent', 'cp-01')])];
+  assert.equal(found(looks), [
+    'waiting waiting: provision waits for another run: terraform plan failed:\nError: Error acquiring the state lock',
+  ]);
+});
+
 test('a Proxmox node is away: what is on it waits, the others are told about', () => {
   const away = new Map([
     ['pve-02', 'pve-02'],

@@ -227,8 +227,8 @@ beats(
     const refusals: [string[], string][] = [
       [[], 'give --confirm cp-01,cp-02 when'],
       [['--confirm', 'small'], 'give --confirm cp-01,cp-02 when'],
-      [['--confirm', 'cp-02'], 'give --confirm cp-01 when'],
-      [['--confirm', 'cp-01,cp-03'], 'give --confirm cp-02 when'],
+      [['--confirm', 'cp-02'], 'give --confirm cp-01,cp-02 when'],
+      [['--confirm', 'cp-01,cp-03'], 'give --confirm cp-01,cp-02 when'],
     ];
     for (const [argv, fix] of refusals) {
       const { code, stderr } = await call(...argv);

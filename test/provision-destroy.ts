@@ -78,7 +78,7 @@ export function destroyAndImport(name: string, standIns: readonly Tool[], missin
   withTerraform('--destroy --limit: the lab and the VM must be named; the rest stays', async () => {
     const limit = ['--destroy', '--limit', 'k3s-cp-02'];
     writes();
-    assert.match(await ends(2, ...limit, '--confirm', 'homelab'), /give --confirm k3s-cp-02 when/);
+    assert.match(await ends(2, ...limit, '--confirm', 'homelab'), /give --confirm homelab,k3s-cp-02 when/);
     assert.deepEqual(writes(), []);
     const others = vmids().filter((vmid) => vmid !== 201);
     const said = await ends(0, ...limit, '--confirm', 'homelab,k3s-cp-02');
@@ -103,6 +103,20 @@ export function destroyAndImport(name: string, standIns: readonly Tool[], missin
     assert.match(await ends(3, '--check'), /change k3s-cp-02 in place: .*cores: \d+ → 4/);
     await ends(0);
     assert.equal(lab.pve.snapshot().vms.find(({ vmid }) => vmid === 201)?.config.name, 'k3s-cp-02');
+  });
+
+  withTerraform('a VMID that another lab has by now, under the same name, is left alone', async () => {
+    const noted = (description: string): Promise<unknown> =>
+      lab.ports.pve.call('PUT', '/nodes/pve-02/qemu/200/config', { description });
+    await noted('homelab:other/k3s-cp-01');
+    const before = lab.pve.snapshot();
+    writes();
+    for (const args of [[], ['--limit', 'k3s-cp-01'], ['--destroy', '--confirm', 'homelab']])
+      assert.match(await ends(1, ...args), /VM 200 on pve-02 is k3s-cp-01 of the lab "other", and no more k3s-cp-01/);
+    assert.deepEqual(writes(), []);
+    assert.deepEqual(lab.pve.snapshot(), before);
+    await noted('homelab:homelab/k3s-cp-01');
+    await ends(0);
   });
 
   withTerraform('--destroy: killed half-way, with one VM removed by hand, and one that the state forgot', async () => {

@@ -75,6 +75,24 @@ test('so does a restart of a VM that runs', async () => {
   await on('guard', [['k3s-gpu-01', ['update']]], memory(true));
 });
 
+const lastSeen: [what: string, description: string, actions: string[], refused: boolean][] = [
+  ['changed', 'homelab:other/db-01', ['update'], true],
+  ['destroyed, as was agreed', 'homelab:other/db-01', ['delete'], true],
+  ['made anew, as was agreed', 'homelab:other/db-01', ['delete', 'create'], true],
+  ["this lab's own", 'homelab:homelab/k3s-cp-02', ['update'], false],
+  ["nobody's", 'my web server', ['update'], false],
+];
+for (const [what, description, actions, refused] of lastSeen)
+  test(`a VM that has another lab's mark by now stops it: ${what}`, async () => {
+    const values = { values: { before: { description }, after: { description: 'homelab:homelab/k3s-cp-02' } } };
+    const run = on('guard', [['k3s-cp-02', actions]], values);
+    if (!refused) return void (await run);
+    await assert.rejects(
+      run,
+      /Terraform would change k3s-cp-02, and its VM is db-01 of the lab "other" now; no VM was changed$/,
+    );
+  });
+
 test('a plan that cannot be read stops it too', async () => {
   await assert.rejects(on('guard', [], { code: 1 }), /terraform show \/tf\/apply\.tfplan failed/);
 });

@@ -2,9 +2,16 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { DeadlineError } from '../lib/errors.ts';
 import { type GuestSeen, readGuest } from '../lib/observe/guests.ts';
+import { askTerraform } from '../lib/observe/terraform.ts';
 import { readVms, settledVms, type VmSeen } from '../lib/observe/vms.ts';
+import { type Chosen, lockedForProvision } from '../lib/plan/provision-locks.ts';
+import type { StateVm } from '../lib/plan/terraform-json.ts';
 import type { Answer, Outcome, PveReader } from '../lib/ports/types.ts';
+import { marker } from '../lib/render/tfvars.ts';
+import { Secrets } from '../lib/secret.ts';
 import { fakePorts } from './fixtures/ports.ts';
+import { storagesOf, vm } from './provision-fixture.ts';
+import { done, lab, templates, variables, wanted } from './provision-seen.ts';
 
 const test = suite('looking at VMs and guests');
 
@@ -138,5 +145,85 @@ test('a guest that says nothing of use', async () => {
   const [seen] = await guest(true, interfaces, said('sh: cloud-init: not found\n'));
   assert.equal([seen.hostname, seen.cloudInit, seen.rootBytes], [undefined, undefined, undefined]);
 });
+
+const { config } = lab;
+const [cp, other] = config.k3s.nodes;
+const at = (change: Partial<VmSeen>): VmSeen =>
+  vm({ vmid: cp!.vmid, name: cp!.name, node: cp!.node, lock: 'backup', ...change });
+const mark = (lab: string): string => marker(lab, cp!.name);
+const stateVm: StateVm = { name: cp!.name, vmid: cp!.vmid, node: cp!.node, tainted: false };
+
+const locks: [string, VmSeen, boolean, StateVm[]?, Partial<Chosen>?][] = [
+  ['ours by its mark', at({ description: mark(config.name) }), true],
+  ['ours by the state', at({}), true, [stateVm]],
+  [
+    'ours by the state, with the name it had before',
+    at({ name: 'old' }),
+    true,
+    [{ ...stateVm, attributes: { name: 'old' } }],
+  ],
+  ['ours, with another vmid now', at({ vmid: 299 }), true, [{ ...stateVm, vmid: 299 }]],
+  ['free', at({ description: mark(config.name), lock: undefined }), false],
+  ['being cloned', at({ lock: 'clone' }), true],
+  ['being cloned, without a name', at({ lock: 'clone', name: '' }), true],
+  ['being made, without a name', at({ lock: 'create', name: `VM ${cp!.vmid}` }), true],
+  ['of another lab', at({ description: mark('other') }), false],
+  ['of another lab, being cloned', at({ description: mark('other'), lock: 'clone' }), false],
+  ['a stranger at our VMID', at({ name: 'web' }), false],
+  ['a stranger that is being cloned', at({ name: 'web', lock: 'clone' }), false],
+  ['a stranger where the state had ours', at({ name: 'web' }), false, [stateVm]],
+  ['a stranger of our name', at({}), false],
+  ['a stranger of our name at another VMID', at({ vmid: 299 }), false],
+  ['a stranger that is to be ours', at({ name: 'web' }), true, [], { imports: [cp!.name] }],
+  ['in the limit', at({}), true, [stateVm], { limit: [cp!.name] }],
+  ['a template that is being made', { ...templates[0]!, lock: 'clone' }, true],
+  ['a template under --destroy', { ...templates[0]!, lock: 'clone' }, false, [], { destroy: true }],
+  ['ours under --destroy', at({}), true, [stateVm], { destroy: true }],
+  ['outside of the limit', at({}), false, [stateVm], { limit: [other!.name] }],
+];
+for (const [name, seen, isHeld, state = [], chosen] of locks)
+  test(`a lock ${isHeld ? 'is' : 'is not'} waited for: ${name}`, () => {
+    const held = lockedForProvision(
+      lab,
+      [seen],
+      { state, storages: storagesOf(lab), wanted },
+      { imports: [], ...chosen },
+    );
+    assert.equal(held, isHeld ? [seen] : []);
+  });
+
+const HELD =
+  'Error: Error acquiring the state lock\n\nLock Info:\n  Operation: OperationTypeApply\n  Who: ops@laptop\n';
+const asks: [string, boolean, boolean, string[]][] = [
+  ['a run waits', true, true, ['-lock-timeout=0s', '-lock-timeout=300s']],
+  ['a look that changes nothing does not', false, true, ['-lock-timeout=0s']],
+  ['a run that looks at the VMs no more', true, false, ['-lock-timeout=0s', '-lock-timeout=300s']],
+];
+for (const [name, wait, refresh, timeouts] of asks)
+  test(`Terraform's state is held: ${name}`, async () => {
+    const calls: string[][] = [];
+    const told: string[] = [];
+    const { exec } = fakePorts({
+      exec: {
+        run: async (argv) => {
+          calls.push([...argv]);
+          return { code: 1, stdout: '', stderr: HELD };
+        },
+      },
+    });
+    const context = { secrets: new Secrets(), say: (text: string) => told.push(text) };
+    const ask = { variables, targets: [], refresh, wait };
+    const answer = await askTerraform(lab, { exec }, context, done.terraform, ask);
+    assert.equal(answer, { ok: false, reason: HELD.trim() });
+    assert.equal(
+      calls.map((argv) => argv.find((one) => one.startsWith('-lock-timeout'))),
+      timeouts,
+    );
+    assert.equal(
+      calls.map((argv) => argv.includes('-refresh=false')),
+      timeouts.map(() => !refresh),
+    );
+    assert.is(told.length, wait ? 1 : 0);
+  });
 
 test.run();

@@ -100,6 +100,11 @@ test('--destroy: a VM that was moved by hand goes too', () => {
 });
 
 const web = vm({ vmid: 200, node: 'pve-02', name: 'web' });
+const ofB = 'homelab:other/k3s-cp-01';
+/** The list alone, as it is of VMs that the state knows: their notes were not read. */
+const listed = own.map((one) => ({ ...one, description: '' }));
+const replaced =
+  /VM 200 on pve-02 is k3s-cp-01 of the lab "other", and no more k3s-cp-01, for which Terraform's state takes it; choose another vmid/;
 const blocked: [what: string, seen: ProvisionSeen, context: ProvisionContext, message: RegExp][] = [
   ...[settings, destroy].flatMap((context): typeof blocked => [
     [
@@ -107,6 +112,18 @@ const blocked: [what: string, seen: ProvisionSeen, context: ProvisionContext, me
       withVms(web, ...own.slice(1)),
       context,
       /VM 200 on pve-02 is "web", and no more k3s-cp-01, .*terraform -chdir=\S+ state rm 'proxmox_virtual_environment_vm\.node\["k3s-cp-01"\]'/,
+    ],
+    [
+      `another lab has the VMID now, under the same name${context.destroy ? ', --destroy' : ''}`,
+      withVms({ ...own[0]!, description: ofB }, ...own.slice(1)),
+      context,
+      replaced,
+    ],
+    [
+      `another VM of this lab has it, under the same name${context.destroy ? ', --destroy' : ''}`,
+      withVms({ ...own[0]!, description: 'homelab:homelab/k3s-x' }, ...own.slice(1)),
+      context,
+      /VM 200 on pve-02 is k3s-x of the lab "homelab", and no more k3s-cp-01/,
     ],
     [
       `the state of another lab${context.destroy ? ', --destroy' : ''}`,
@@ -120,6 +137,18 @@ const blocked: [what: string, seen: ProvisionSeen, context: ProvisionContext, me
       context,
       /VM 200 on pve-02 cannot be looked at: 595 no route to host/,
     ],
+  ]),
+  ...(['update', 'replace', 'delete'] as const).map((action): (typeof blocked)[number] => [
+    `another lab has the VMID now, as only Terraform saw: ${action}`,
+    {
+      ...withVms(...(action === 'update' ? own : listed)),
+      changes: {
+        ok: true,
+        value: [{ name: 'k3s-cp-01', action, differences: [], markBefore: { lab: 'other', name: 'k3s-cp-01' } }],
+      },
+    },
+    settings,
+    replaced,
   ]),
   [
     'a VM that homelab.yaml no longer has, whose VMID is another VM now',
@@ -184,6 +213,78 @@ test('a VM that moved to where homelab.yaml wants it is fine; so is a disk of th
   assert.ok(!said(plan).includes('blocker'), said(plan));
 });
 
+test('what another lab has is said once', () => {
+  const value = [
+    { name: 'k3s-cp-01', action: 'update' as const, differences: [], markBefore: { lab: 'other', name: 'k3s-cp-01' } },
+  ];
+  const seen = withVms({ ...own[0]!, description: ofB }, ...own.slice(1));
+  const plan = planProvision(lab, { ...seen, changes: { ok: true, value } }, settings);
+  assert.equal(plan.notes.filter(({ level }) => level === 'blocker').length, 1, said(plan));
+});
+
+const still: [what: string, seen: ProvisionSeen][] = [
+  ['the notes were not read', withVms(...listed)],
+  [
+    "Terraform saw this lab's own mark",
+    {
+      ...withVms(...listed),
+      changes: {
+        ok: true,
+        value: [
+          {
+            ...{ name: 'k3s-cp-01', action: 'update', differences: [] },
+            markBefore: { lab: 'homelab', name: 'k3s-cp-01' },
+          },
+        ],
+      },
+    },
+  ],
+  [
+    'it has the mark of its old name still, after terraform state mv',
+    withState(
+      [{ ...managed[0]!, description: 'homelab:homelab/old' }, ...managed.slice(1)],
+      withVms({ ...own[0]!, name: 'old', description: 'homelab:homelab/old' }, ...own.slice(1)),
+    ),
+  ],
+];
+for (const [what, seen] of still)
+  test(`it is still ours: ${what}`, () => {
+    const plan = planProvision(lab, seen, settings);
+    assert.ok(!said(plan).includes('blocker'), said(plan));
+  });
+
+const notOurs: [what: string, vm: VmSeen, state: StateVm[]][] = [
+  ['a stranger', web, managed.slice(1)],
+  ['one that replaced ours', web, managed],
+  ['one of another lab', { ...web, description: ofB }, managed.slice(1)],
+  ['a locked one', { ...own[0]!, lock: 'clone' }, managed],
+];
+for (const [what, vm, state] of notOurs)
+  test(`no disk is judged of ${what}`, () => {
+    const seen = withState(state, withVms({ ...vm, diskBytes: 80 * 2 ** 30 }, ...own.slice(1)));
+    assert.ok(!said(planProvision(lab, seen, settings)).includes('shrink'));
+  });
+test("the disk is judged of a VM that is ours by its mark, and that the state doesn't know", () => {
+  const seen = withState(managed.slice(1), withVms({ ...own[0]!, diskBytes: 80 * 2 ** 30 }, ...own.slice(1)));
+  assert.match(said(planProvision(lab, seen, settings)), /its disk has 80 GiB/);
+});
+
+const taints: [limit: string[] | undefined, untainted: string[]][] = [
+  [undefined, ['k3s-cp-01', 'k3s-cp-02', 'k3s-gpu-01']],
+  [['k3s-cp-01'], ['k3s-cp-01']],
+];
+for (const [limit, names] of taints)
+  test(`tainted VMs are kept: --limit ${limit}`, () => {
+    const plan = planProvision(lab, withState(managed.map((one) => ({ ...one, tainted: true }))), {
+      ...settings,
+      limit,
+    });
+    assert.deepEqual(
+      ids(plan).filter((id) => id.includes('untaint')),
+      names.map((name) => `terraform/untaint ${name}`),
+    );
+  });
+
 test('a VM that is made anew may have a smaller disk', () => {
   const seen = withVms({ ...own[0]!, config: { scsi0: 'x:y,size=80G' } }, ...own.slice(1));
   const replaced = { name: 'k3s-cp-01', action: 'replace' as const, differences: [] };
@@ -198,6 +299,25 @@ test('--import: imports, plans, says what would change; applies nothing, asks fo
   assert.match(argvOf(plan.steps[0]!), /import .*node\["k3s-cp-01"\] pve-02\/200$/);
   assert.ok(plan.steps.every(({ destroys }) => !destroys));
 });
+const imported: [imports: string[], limit: string[] | undefined][] = [
+  [['k3s-cp-01', 'k3s-cp-01'], undefined],
+  [['k3s-cp-01'], ['k3s-cp-01', 'k3s-cp-02']],
+];
+for (const [imports, limit] of imported)
+  test(`--import ${imports}, --limit ${limit}: once`, () => {
+    const seen = withState(managed.slice(1), withVms(web, ...own.slice(1)));
+    const plan = planProvision(lab, seen, { ...settings, imports, limit });
+    assert.deepEqual(ids(plan), ['terraform/import k3s-cp-01', 'terraform/plan', 'terraform/would-change']);
+    assert.equal(argvOf(plan.steps[1]!).match(/-target=/g)?.length, 1);
+  });
+for (const limit of [['k3s-cp-02'], []])
+  test(`--import outside --limit ${limit} is refused`, () => {
+    const seen = withState(managed.slice(1), withVms(web, ...own.slice(1)));
+    assert.throws(
+      () => planProvision(lab, seen, { ...settings, imports: ['k3s-cp-01', 'k3s-cp-02'], limit }),
+      (error) => error instanceof UsageError && /^--import k3s-cp-01\b.*: --limit leaves it out/.test(error.message),
+    );
+  });
 test('imported and not yet changed: it is ours by the name in the state', () => {
   const state = [{ ...managed[0]!, attributes: { name: 'web' } }, ...managed.slice(1)];
   const plan = planProvision(lab, withState(state, withVms(web, ...own.slice(1))), settings);

@@ -5,7 +5,7 @@ import type { Config } from '../lib/config/schema.ts';
 import type { ProvisionSeen } from '../lib/observe/provision.ts';
 import type { VmSeen } from '../lib/observe/vms.ts';
 import { planProvision } from '../lib/plan/provision.ts';
-import type { ProvisionContext } from '../lib/plan/provision-terraform.ts';
+import { looksAtVms, type ProvisionContext } from '../lib/plan/provision-terraform.ts';
 import { renderNotes } from '../lib/plan/template-hash.ts';
 import { placeTemplates } from '../lib/plan/template-placement.ts';
 import type { VmChange } from '../lib/plan/terraform-json.ts';
@@ -265,6 +265,44 @@ test('warned: the network could not be asked whether new addresses are free', ()
   const { notes } = planProvision(lab, { ...fresh, unasked: 'pve-01: no route to host' }, settings);
   assert.match(notes.map(({ text }) => text).join('\n'), /no Proxmox node answers by SSH \(pve-01: no route to host\)/);
 });
+
+const moved = own.map((one, i) => (i === 0 ? { ...one, node: 'pve-03' } : one));
+const names = lab.config.k3s.nodes.map(({ name }) => name);
+const lookCases: [string, { silent: string[]; vms: VmSeen[]; limit?: string[] }, boolean][] = [
+  ['every agent answers', { silent: [], vms: own }, true],
+  ['an agent is silent, and every VM where it was', { silent: [names[1]!], vms: own }, false],
+  ['an agent is silent, and another VM is gone', { silent: [names[1]!], vms: own.slice(1) }, true],
+  ['an agent is silent, and another VM was moved', { silent: [names[1]!], vms: moved }, true],
+  ['a VM with a silent agent was moved', { silent: [names[0]!], vms: moved }, true],
+  ['one outside of --limit is gone', { silent: [names[1]!], vms: own.slice(1), limit: [names[1]!] }, false],
+  ['one outside of --limit is silent', { silent: [names[1]!], vms: own, limit: [names[0]!] }, true],
+];
+for (const [name, { silent, vms, limit }, looks] of lookCases)
+  test(`Terraform ${looks ? 'looks' : 'does not look'} at the VMs: ${name}`, () => {
+    const update = changed({ name: limit?.[0] ?? names[2]!, action: 'update', differences: [] });
+    const seen = { ...done, ...withVms(...vms), ...update, silentAgents: silent };
+    assert.equal(looksAtVms(seen, limit), looks);
+    const made = planProvision(lab, seen, { ...settings, limit });
+    const { action } = made.steps.find(({ id }) => id === 'terraform/plan')!;
+    assert.equal(action.kind === 'run' && action.argv.includes('-refresh=false'), !looks);
+    const told = made.notes.map(({ text }) => text).join('\n');
+    assert.equal(/asked without looking at the VMs/.test(told), !looks);
+    const destroy = planProvision(lab, seen, { ...settings, limit, destroy: true });
+    const { action: last } = destroy.steps.find(({ id }) => id === 'terraform/plan')!;
+    assert.equal(last.kind === 'run' && last.argv.includes('-refresh=false'), !looks);
+  });
+
+const failures: [string, string | undefined][] = [
+  ['Error: Error acquiring the state lock\n\nLock Info:\n  Who: ops@laptop', 'another run'],
+  ['Error: no', undefined],
+];
+for (const [reason, waitsFor] of failures)
+  test(`terraform plan fails, and waits for ${waitsFor}: ${reason.split('\n')[0]}`, () => {
+    const { notes } = planProvision(lab, { ...done, changes: { ok: false, reason } }, settings);
+    const failed = notes.find(({ text }) => text.startsWith('terraform plan failed'));
+    assert.equal(failed?.waitsFor, waitsFor);
+  });
+
 test('VMs that exist need no template', () => {
   assert.deepEqual(blockers(planProvision(lab, { ...done, vms: { ok: true, value: own } }, settings)), []);
 });

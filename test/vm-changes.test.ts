@@ -114,6 +114,16 @@ test('many differences are counted, and a summary names the VMs', () => {
   );
 });
 
+test('whose the VM is by its notes, before the change', () => {
+  const marks: [notes: string | null, mark: VmChange['markBefore']][] = [
+    ['homelab:other/db-01\n', { lab: 'other', name: 'db-01' }],
+    ['my web server', undefined],
+    [null, undefined],
+  ];
+  for (const [description, mark] of marks)
+    assert.deepEqual(planOf(['update'], { ...vm, description }, vm)[0]?.markBefore, mark);
+});
+
 const gone = (...names: string[]) => state.filter(({ name }) => names.includes(name));
 const answered: LossesSeen = {
   volumes: {
@@ -157,8 +167,18 @@ const losses: [what: string, names: string[], seen: LossesSeen | undefined, line
       members: { ok: true, value: ['k3s-cp-01', 'k3s-cp-02', 'k3s-gpu-01'].map((name, i) => ({ name, ready: i > 0 })) },
     },
     [
-      'VM k3s-gpu-01 (210 on pve-01) with its disk; no volume lies only on it',
+      'VM k3s-gpu-01 (210 on pve-01) with its disk; no volume is tied to it',
       'the etcd member k3s-gpu-01: 1 of 3 is left, 2 are needed: the API stops',
+    ],
+  ],
+  [
+    'a folder of no one node',
+    ['k3s-gpu-01'],
+    { ...answered, volumes: { ok: true, value: [{ name: 'old', claim: 'web/old', size: '1Gi' }] } },
+    [
+      'VM k3s-gpu-01 (210 on pve-01) with its disk; no volume is tied to it',
+      'the volume web/old (1Gi), a folder that is tied to no node, may lie there',
+      'the etcd member k3s-gpu-01: 2 of 3 are left, 2 are needed: the cluster goes on, and bears no further loss',
     ],
   ],
   [
@@ -166,9 +186,9 @@ const losses: [what: string, names: string[], seen: LossesSeen | undefined, line
     ['k3s-cp-01', 'k3s-cp-02', 'k3s-gpu-01'],
     { ...answered, volumes: { ok: true, value: [] } },
     [
-      'VM k3s-cp-01 (200 on pve-02) with its disk; no volume lies only on it',
-      'VM k3s-cp-02 (201 on pve-03) with its disk; no volume lies only on it',
-      'VM k3s-gpu-01 (210 on pve-01) with its disk; no volume lies only on it',
+      'VM k3s-cp-01 (200 on pve-02) with its disk; no volume is tied to it',
+      'VM k3s-cp-02 (201 on pve-03) with its disk; no volume is tied to it',
+      'VM k3s-gpu-01 (210 on pve-01) with its disk; no volume is tied to it',
       'the etcd members k3s-cp-01, k3s-cp-02, k3s-gpu-01: the whole cluster, with every object in it',
     ],
   ],
@@ -239,7 +259,17 @@ test('a volume is tied to the nodes of its affinity', () => {
       storageClass: 'local-path',
     },
   ]);
-  assert.deepEqual(nodeVolumes(volume({ csi: {}, capacity: { storage: '1Gi' } })), []);
+  const size = { capacity: { storage: '1Gi' } };
+  assert.deepEqual(nodeVolumes(volume({ csi: {}, ...size })), []);
+  assert.deepEqual(
+    nodeVolumes(volume({ hostPath: { path: '/srv' }, ...size })).map(({ node, name }) => [node, name]),
+    [[undefined, 'pvc-1']],
+  );
+  const { spec } = local;
+  assert.deepEqual(
+    nodeVolumes(volume({ ...spec, hostPath: { path: '/srv' } })).map(({ node }) => node),
+    ['k3s-cp-01'],
+  );
 });
 
 test.run();

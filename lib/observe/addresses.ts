@@ -1,26 +1,48 @@
+import { lastSeen } from '../deadline.ts';
 import type { Lab } from '../lab-context.ts';
-import type { PveReader, SshReader } from '../ports/types.ts';
+import { addressOf } from '../lookup.ts';
+import type { Answer, PveReader, Readers } from '../ports/types.ts';
 import { readAgent } from './guests.ts';
 import { readPatiently } from './k3s.ts';
 import type { VmSeen } from './vms.ts';
 
-/** An address that we are about to give, and who has it already: "VM web (133) on pve-01". */
+/** An address that a VM of ours gets next, and who has it already: "VM web (133) on pve-01". */
 export type TakenAddress = { lease: string; address: string; by: string };
 
 /**
- * Asks reality before an address is used for the first time: what the VMs of the cluster are configured with,
- * and what their guest agents report. The VMs of the leases themselves do not count.
+ * Addresses that nobody of ours uses yet: those of VMs that are still to be made, be the lease of this run or of an
+ * earlier one that came no further. VMs outside of --limit are not made.
+ */
+function unused(lab: Lab, vms: readonly VmSeen[], limit: readonly string[] | undefined): Address[] {
+  return lab.config.k3s.nodes
+    .filter((node) => !limit || limit.includes(node.name))
+    .filter((node) => !vms.some(({ vmid, name }) => vmid === node.vmid || name === node.name))
+    .map(({ name }) => ({ name, address: addressOf(lab, name) }));
+}
+
+type Address = { name: string; address: string };
+
+/**
+ * Asks reality before an address is used: what the VMs of the cluster are configured with, and what their guest agents
+ * report. Asked for are VMs to be made, and new leases of VMs that are there. The VMs of this lab do not count.
  */
 export async function readTaken(
-  { config, newLeases }: Pick<Lab, 'config' | 'newLeases'>,
+  lab: Lab,
   pve: PveReader,
   vms: readonly VmSeen[],
+  limit?: readonly string[],
 ): Promise<TakenAddress[]> {
-  if (newLeases.length === 0) return [];
+  const { config, newLeases } = lab;
+  const made = unused(lab, vms, limit);
+  const others = newLeases.filter(
+    ({ name }) => (!limit || limit.includes(name)) && !made.some((one) => one.name === name),
+  );
+  const leases = [...made, ...others];
+  if (leases.length === 0) return [];
   const own = new Set(config.k3s.nodes.map(({ vmid }) => vmid));
-  const others = vms.filter(({ vmid, template }) => !own.has(vmid) && !template);
+  const strangers = vms.filter(({ vmid, template }) => !own.has(vmid) && !template);
   const found = await Promise.all(
-    others.map(async (vm): Promise<TakenAddress[]> => {
+    strangers.map(async (vm): Promise<TakenAddress[]> => {
       const [settings, agent] = await Promise.all([
         pve.get<Record<string, unknown>>(`/nodes/${vm.node}/${vm.kind}/${vm.vmid}/config`),
         vm.running && vm.kind === 'qemu' ? readAgent(pve, vm) : { ok: false as const },
@@ -31,7 +53,7 @@ export async function readTaken(
           : []),
         ...(agent.ok ? agent.value : []),
       ];
-      return newLeases
+      return leases
         .filter(({ address }) => addresses.includes(address))
         .map(({ name, address }) => ({ lease: name, address, by: `VM ${vm.name} (${vm.vmid}) on ${vm.node}` }));
     }),
@@ -45,24 +67,32 @@ export async function readTaken(
  * @returns `unasked` says why nothing could be asked
  */
 export async function probeNetwork(
-  { config, newLeases }: Pick<Lab, 'config' | 'newLeases'>,
-  ssh: SshReader,
+  lab: Lab,
+  { ssh, clock }: Pick<Readers, 'ssh' | 'clock'>,
   vms: readonly VmSeen[],
+  limit?: readonly string[],
 ): Promise<{ taken: TakenAddress[]; unasked?: string }> {
-  const leases = newLeases.filter(({ name }) => !vms.some((vm) => vm.name === name));
+  const leases = unused(lab, vms, limit);
   if (leases.length === 0) return { taken: [] };
+  const argv = ['sh', '-c', PROBE, 'sh', ...leases.map(({ address }) => address)];
   const silent: string[] = [];
-  for (const { name: node } of config.proxmox.nodes) {
-    const addresses = leases.map(({ address }) => address);
-    const table = await readPatiently(ssh, node, ['sh', '-c', PROBE, 'sh', ...addresses], { deadline: 60 });
-    if (!table.ok) {
-      silent.push(`${node}: ${table.reason}`);
+  for (const { name: node } of lab.config.proxmox.nodes) {
+    const look = async (): Promise<Answer<{ by?: string; undecided: boolean }[]>> => {
+      const said = await readPatiently(ssh, node, argv, { deadline: 60 });
+      if (!said.ok) return said;
+      const lines = said.value.stdout.split('\n');
+      return { ok: true, value: leases.map(({ address }) => holderIn(lines, address)) };
+    };
+    const isDecided = (seen: Awaited<ReturnType<typeof look>>): boolean =>
+      !seen.ok || !seen.value.some(({ undecided }) => undecided);
+    const seen = await lastSeen(DECIDED_SECONDS, look, isDecided, { clock, first: 1, most: 1 });
+    if (!seen.ok) {
+      silent.push(`${node}: ${seen.reason}`);
       continue;
     }
-    const lines = table.value.stdout.split('\n');
-    const taken = leases.flatMap(({ name, address }) => {
-      const mac = macIn(lines, address);
-      return mac ? [{ lease: name, address, by: `the machine with the MAC address ${mac}, as ${node} sees it` }] : [];
+    const taken = leases.flatMap(({ name, address }, i) => {
+      const by = seen.value[i]?.by;
+      return by ? [{ lease: name, address, by: `${by}, as ${node} sees it` }] : [];
     });
     return { taken };
   }
@@ -70,15 +100,27 @@ export async function probeNetwork(
 }
 
 /**
- * All addresses at once, in one round trip: a free one takes the whole second that its ping waits. What comes of the
- * pings does not matter: they make the kernel ask by ARP.
+ * What a kernel remembers of a machine that was just switched off is STALE; once used it is DELAY for five seconds,
+ * and PROBE for three, before it is REACHABLE again or FAILED.
  */
-const PROBE = 'for address; do ping -c 1 -W 1 "$address" > /dev/null 2>&1 & done; wait; ip neighbour show';
+const DECIDED_SECONDS = 9;
 
-/** The MAC address that answers for an address, in a kernel's table; undefined when none does. */
-function macIn(lines: readonly string[], address: string): string | undefined {
-  const line = lines.find((one) => one.startsWith(`${address} `));
-  return line && !/ (FAILED|INCOMPLETE)\b/.test(line) ? / lladdr (\S+)/.exec(line)?.[1] : undefined;
+/**
+ * All addresses at once, in one round trip: a free one takes the whole second that its ping waits. Where pings are not
+ * answered, they make the kernel ask by ARP all the same.
+ */
+const PROBE =
+  'for address; do (ping -c 1 -W 1 "$address" > /dev/null 2>&1 && echo "answers $address") & done; wait; ip neighbour show';
+
+/** Who has an address, by its answer to a ping and a kernel's table, which may not be sure yet. */
+function holderIn(lines: readonly string[], address: string): { by?: string; undecided: boolean } {
+  const own = lines.filter((line) => line.startsWith(`${address} `));
+  const answers = lines.includes(`answers ${address}`);
+  const sure = own.find((line) => / (REACHABLE|PERMANENT)\b/.test(line)) ?? (answers ? own[0] : undefined);
+  const mac = sure && / lladdr (\S+)/.exec(sure)?.[1];
+  if (mac) return { by: `the machine with the MAC address ${mac}`, undecided: false };
+  if (answers) return { by: 'a machine that answers pings', undecided: false };
+  return { undecided: own.some((line) => / (STALE|DELAY|PROBE)\b/.test(line)) };
 }
 
 /** Addresses in `ipconfigN` of a VM or `netN` of a container: "ip=10.20.11.80/24,gw=…". */

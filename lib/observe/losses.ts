@@ -39,15 +39,20 @@ async function readCluster(kube: KubeReader): Promise<Cluster> {
   return { volumes: volumes.flatMap(nodeVolumes), members };
 }
 
-/** A volume, once for each node to which its affinity ties it. One that any node can mount is none. */
+/**
+ * A volume, once for each node to which its affinity ties it; without a node where it is a folder of nodes and nothing
+ * says of which. One that any node can mount is none.
+ */
 export function nodeVolumes(volume: KubeObject): NodeVolume[] {
   const terms = mapsIn(dig(volume, 'spec', 'nodeAffinity', 'required', 'nodeSelectorTerms'));
   const nodes = terms
     .flatMap(({ matchExpressions }) => mapsIn(matchExpressions))
     .filter(({ key, operator }) => key === 'kubernetes.io/hostname' && operator === 'In')
     .flatMap(({ values }) => textsIn(values));
+  const isFolder = dig(volume, 'spec', 'hostPath') !== undefined || dig(volume, 'spec', 'local') !== undefined;
+  const places = nodes.length === 0 && isFolder ? [undefined] : [...new Set(nodes)];
   const claim = dig(volume, 'spec', 'claimRef');
-  return [...new Set(nodes)].map((node) => ({
+  return places.map((node) => ({
     node,
     name: volume.metadata.name,
     claim: claim ? `${dig(claim, 'namespace')}/${dig(claim, 'name')}` : undefined,

@@ -4,11 +4,13 @@ import type { Args, RunContext } from '../main.ts';
 import type { LossesSeen } from '../plan/losses.ts';
 import type { Granted } from '../plan/privileges.ts';
 import { doomedVms } from '../plan/provision-destroy.ts';
+import { lockedForProvision } from '../plan/provision-locks.ts';
 import { otherLabs } from '../plan/provision-problems.ts';
+import { looksAtVms } from '../plan/provision-terraform.ts';
 import { placementOf } from '../plan/template.ts';
 import { wantedStamp } from '../plan/template-build.ts';
 import type { TemplateStamp } from '../plan/template-hash.ts';
-import { lockedOf, mayBeTemplate, type Placement } from '../plan/template-placement.ts';
+import { mayBeTemplate, type Placement } from '../plan/template-placement.ts';
 import type { VmChange } from '../plan/terraform-json.ts';
 import { isTrusted } from '../plan/trust.ts';
 import type { Answer, PveReader, Readers } from '../ports/types.ts';
@@ -44,14 +46,14 @@ export type ProvisionSeen = {
   variables?: string;
   /** What Terraform would do; undefined when it cannot be asked yet. */
   changes?: Answer<VmChange[]>;
-  /** VMs whose agent does not answer: Terraform was asked without looking at them. */
+  /** Running VMs whose agent does not answer. */
   silentAgents: string[];
   guests: Record<string, GuestSeen>;
   /** What lies only on VMs that would be replaced or destroyed; asked only when there are such. */
   losses?: LossesSeen;
-  /** New leases whose address somebody else has. */
+  /** Addresses that are given next, and that somebody else has. */
   taken: TakenAddress[];
-  /** Why the network could not be asked whether new leases are free. */
+  /** Why the network could not be asked whether these are free. */
   unasked?: string;
 };
 
@@ -66,6 +68,8 @@ export async function observeProvision(
   const { pve } = readers;
   const { nodes } = config.k3s;
   const wait = !args.dryRun && !args.check;
+  const limit = vmsInLimit(config, args);
+  const imports = Array.isArray(args.import) ? args.import.map(String) : [];
   if (wait) await endOfLeftover('terraform', `-chdir=${terraformFolder(lab)}`, readers, context);
   const names = new Set(nodes.map(({ name }) => name));
   const vmids = new Set(nodes.map(({ vmid }) => vmid));
@@ -84,10 +88,13 @@ export async function observeProvision(
     // The list says enough of VMs that Terraform's state knows: its refresh reads their configuration anyway.
     settledVms(pve, readers.clock, (vm) => (isNode(vm) && !isKnown(vm)) || isTemplate(vm), {
       ...{ wait, say: context.say },
-      held: (all) => [
-        ...all.filter((vm) => vm.lock && isNode(vm)),
-        ...lockedOf(config, all, placementOf(lab, { storages, vms: { ok: true, value: [...all] }, wanted }), wanted),
-      ],
+      held: (all) =>
+        lockedForProvision(
+          lab,
+          all,
+          { state: terraform.state, storages, wanted },
+          { limit, imports, destroy: args.destroy === true },
+        ),
     }),
     readNodes(pve),
     pve.get<Granted>('/access/permissions'),
@@ -100,8 +107,8 @@ export async function observeProvision(
   const placement = placementOf(lab, { storages, vms, wanted });
   const guests = vms.ok ? await readGuests(lab, readers, vms.value) : {};
   const gives = vms.ok && !args.destroy ? vms.value : undefined;
-  const taken = gives ? await readTaken(lab, pve, gives) : [];
-  const network = gives ? await probeNetwork(lab, readers.ssh, gives) : { taken: [] };
+  const taken = gives ? await readTaken(lab, pve, gives, limit) : [];
+  const network = gives ? await probeNetwork(lab, readers, gives, limit) : { taken: [] };
   const variables =
     sources.publicKey &&
     renderTfvars(config, {
@@ -111,20 +118,22 @@ export async function observeProvision(
       placement,
     });
   const seen = { sources, placement, wanted, vms, nodes: nodesSeen, granted, storages, mappings };
-  // Refreshing a running VM, the provider waits minutes for its agent.
   const silentAgents = Object.keys(guests).filter((name) => guests[name]?.running && !guests[name]?.agent.ok);
-  const limit = vmsInLimit(config, args);
+  const refresh = looksAtVms({ silentAgents, vms, terraform }, limit);
+  // Whose VMs they are that Terraform does not look at, only their notes say.
+  const noted = refresh ? vms : await withNotes(pve, vms, vmids);
   const asked =
     variables &&
     vms.ok &&
     isTrusted(trust) &&
     !args.destroy &&
     otherLabs(lab, terraform).length === 0 &&
-    isWhole(vms.value, terraform, names)
+    isWhole(vms.value, terraform, names, limit)
       ? await askTerraform(lab, readers, context, terraform, {
           variables,
           targets: limit ?? [],
-          refresh: silentAgents.length === 0,
+          refresh,
+          wait,
         })
       : undefined;
   const changes = asked === 'init' ? undefined : asked;
@@ -134,7 +143,15 @@ export async function observeProvision(
   const losses = goes ? await observeLosses(lab, readers, context) : undefined;
   return {
     ...{ losses, changes, trust },
-    ...{ ...seen, variables, silentAgents, guests, taken: [...taken, ...network.taken], unasked: network.unasked },
+    ...{
+      ...seen,
+      vms: noted,
+      variables,
+      silentAgents,
+      guests,
+      taken: [...taken, ...network.taken],
+      unasked: network.unasked,
+    },
     terraform: asked === 'init' ? { ...terraform, initialised: false } : terraform,
   };
 }
@@ -146,9 +163,15 @@ export function vmsInLimit({ k3s }: Lab['config'], { limit }: Args): string[] | 
 }
 
 /** Whether Terraform's state knows every VM that is there; what it does not know it would create. */
-function isWhole(vms: readonly VmSeen[], { state }: TerraformSeen, names: ReadonlySet<string>): boolean {
+function isWhole(
+  vms: readonly VmSeen[],
+  { state }: TerraformSeen,
+  names: ReadonlySet<string>,
+  limit: readonly string[] | undefined,
+): boolean {
   const known = new Set(state.map(({ vmid }) => vmid));
-  return !state.some(({ tainted }) => tainted) && vms.every((vm) => !names.has(vm.name) || known.has(vm.vmid));
+  const tainted = state.some((vm) => vm.tainted && (!limit || limit.includes(vm.name)));
+  return !tainted && vms.every((vm) => !names.has(vm.name) || known.has(vm.vmid));
 }
 
 async function readGuests(lab: Lab, readers: Readers, vms: readonly VmSeen[]): Promise<Record<string, GuestSeen>> {

@@ -6,6 +6,7 @@ import { TOOLKIT } from '../paths.ts';
 import type { GeneratedSeen } from '../plan/generated.ts';
 import { isRead, LOCK_FILE, lockDiffers } from '../plan/terraform-folder.ts';
 import { addressIn, parsePlan, parseState, type StateVm, type VmChange } from '../plan/terraform-json.ts';
+import { STATE_LOCK } from '../plan/terraform-trouble.ts';
 import type { Answer, Outcome, Readers } from '../ports/types.ts';
 import { readGenerated } from './generated.ts';
 import { readTool } from './tools.ts';
@@ -82,18 +83,21 @@ export function differingSources({ sources, files }: TerraformSeen): string[] {
 /** Arguments have a limit (128 KiB each on Linux); longer variables are planned with after they are written. */
 const LONGEST_VARIABLE = 100_000;
 
+export type AskTerraform = { variables: string; targets: readonly string[]; refresh: boolean; wait: boolean };
+
 /**
  * Asks `terraform plan` what it would do with `variables`, without writing them. Undefined: it cannot be asked;
  * `init`: the folder was initialised by half, or for another version of the provider.
  * Terraform's own lock is waited for, and its holder named: an interrupted run may have left one that works still, or
  * a person works in the folder.
+ * @param wait false: a look that changes nothing takes a held lock for its answer
  */
 export async function askTerraform(
   lab: Lab,
-  { exec }: Readers,
-  { secrets, say }: RunContext,
+  { exec }: Pick<Readers, 'exec'>,
+  { secrets, say }: Pick<RunContext, 'secrets' | 'say'>,
   seen: TerraformSeen,
-  { variables, targets, refresh }: { variables: string; targets: readonly string[]; refresh: boolean },
+  { variables, targets, refresh, wait }: AskTerraform,
 ): Promise<Answer<VmChange[]> | 'init' | undefined> {
   if (!seen.initialised || differingSources(seen).length > 0) return undefined;
   const given = JSON.parse(variables) as Record<string, unknown>;
@@ -123,7 +127,7 @@ export async function askTerraform(
       options,
     );
   let plan = await ask('0s');
-  const holder = holderOf(plan);
+  const holder = wait ? holderOf(plan) : undefined;
   if (holder) {
     say(`waiting for ${holder}, which holds ${join(seen.folder, 'terraform.tfstate')}`);
     plan = await ask('300s');
@@ -139,7 +143,7 @@ export async function askTerraform(
 
 /** "Terraform of ops@laptop (OperationTypeApply since …)", from what one says that finds the state locked. */
 function holderOf({ code, stderr }: Outcome): string | undefined {
-  if (code === 0 || !stderr.includes('Error acquiring the state lock')) return undefined;
+  if (code === 0 || !STATE_LOCK.test(stderr)) return undefined;
   const field = (name: string): string => new RegExp(`${name}: +(.*)$`, 'm').exec(stderr)?.[1]?.trim() ?? '?';
   return `the Terraform of ${field('Who')} (${field('Operation')} since ${field('Created')})`;
 }

@@ -7,7 +7,8 @@ import type { Lab } from '../lab-context.ts';
 import type { Args, RunContext } from '../main.ts';
 import { readAgent } from '../observe/guests.ts';
 import { changeLine } from '../plan/provision-lines.ts';
-import { parsePlan, type VmChange } from '../plan/terraform-json.ts';
+import { ofOtherLabs } from '../plan/provision-problems.ts';
+import { addressIn, parsePlan, type VmChange } from '../plan/terraform-json.ts';
 import type { Answer } from '../ports/types.ts';
 
 const vm = z.object({ name: z.string(), node: z.string(), vmid: z.number(), address: z.string() });
@@ -88,12 +89,14 @@ export const provisionOperations = (
     });
   },
 
-  /** Refuses a Terraform plan that destroys or restarts what was not shown, and confirmed. */
+  /** Refuses a Terraform plan that destroys or restarts what was not shown, and confirmed, or touches another lab's VM. */
   guard: async (args, context) => {
     const { destroyed, restarted } = z
       .object({ destroyed: z.array(z.string()), restarted: z.array(z.string()) })
       .parse(args);
     const changes = await savedPlan(args, context);
+    const [foreign] = ofOtherLabs(lab, changes);
+    if (foreign) throw ofAnother(foreign, String(args.folder));
     const losses = changes.filter(
       ({ name, action }) => (action === 'replace' || action === 'delete') && !destroyed.includes(name),
     );
@@ -117,6 +120,16 @@ export const provisionOperations = (
     return undefined;
   },
 });
+
+/** Why nothing of a plan is done that would change or destroy another lab's VM. */
+function ofAnother({ name, markBefore }: ReturnType<typeof ofOtherLabs>[number], folder: string): HomelabError {
+  return new HomelabError(
+    `Terraform would change ${name}, and its VM is ${markBefore.name} of the lab "${markBefore.lab}" now; no VM was changed`,
+    {
+      fix: `choose another vmid in homelab.yaml, and forget the one that is gone: terraform -chdir=${folder} state rm '${addressIn(name)}'`,
+    },
+  );
+}
 
 /** What a plan file in Terraform's folder would do. */
 async function savedPlan(args: Record<string, unknown>, { ports, secrets }: ApplyContext): Promise<VmChange[]> {

@@ -26,7 +26,7 @@ type Wait = { script: string; thing: string; note: Note };
  * not done its work yet or Proxmox is away, waits: that is no failure, and what it would do is not known.
  */
 export function chainFindings(chain: Chain): Finding[] {
-  const undone = new Set<string>(['a task of Proxmox', ...(chain.proxmoxAway ? ['Proxmox'] : [])]);
+  const undone = new Set<string>(['a task of Proxmox', 'another run', ...(chain.proxmoxAway ? ['Proxmox'] : [])]);
   const waits: Wait[] = [];
   const findings = chain.looks.flatMap((look): Finding[] => {
     const area = look.script;

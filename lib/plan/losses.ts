@@ -7,7 +7,7 @@ import type { Note } from '../step.ts';
 
 /** What lies only on VMs that would go, as it was seen. */
 export type LossesSeen = {
-  /** Persistent volumes that are tied to one K3s node. */
+  /** Persistent volumes that lie on K3s nodes. */
   volumes: Answer<NodeVolume[]>;
   /** The members of etcd, as the cluster has them. */
   members: Answer<{ name: string; ready: boolean }[]>;
@@ -15,8 +15,8 @@ export type LossesSeen = {
   backups?: Answer<{ server: string; hours?: number }[]>;
 };
 
-/** `claim` is NAMESPACE/NAME. */
-export type NodeVolume = { node: string; name: string; claim?: string; size: string; storageClass?: string };
+/** `claim` is NAMESPACE/NAME. Without `node` it is a folder of whichever node its pods ran on. */
+export type NodeVolume = { node?: string; name: string; claim?: string; size: string; storageClass?: string };
 
 /** A VM that goes; `again`: and is made anew. */
 export type Doomed = { name: string; vmid: number; node: string; again?: boolean };
@@ -28,10 +28,14 @@ export function lossLines(lab: Lab, doomed: readonly Doomed[], seen: LossesSeen 
     const own = volumes?.ok ? volumes.value.filter((volume) => volume.node === name) : undefined;
     const vm = `VM ${name} (${vmid} on ${node}) with its disk${again ? '; it is made anew, and empty' : ''}`;
     if (!own) return [`${vm}; every volume of local-path on it`];
-    if (own.length === 0) return [`${vm}; no volume lies only on it`];
+    if (own.length === 0) return [`${vm}; no volume is tied to it`];
     return [vm, ...own.map((volume) => `${name}: the volume ${volumeText(volume)}, which lies only there`)];
   });
-  return [...lines, ...etcdLines(lab, doomed, seen?.members)];
+  const untied = seen?.volumes.ok ? seen.volumes.value.filter(({ node }) => node === undefined) : [];
+  const folders = untied.map(
+    (volume) => `the volume ${volumeText(volume)}, a folder that is tied to no node, may lie there`,
+  );
+  return [...lines, ...folders, ...etcdLines(lab, doomed, seen?.members)];
 }
 
 function volumeText({ name, claim, size, storageClass }: NodeVolume): string {

@@ -5,7 +5,7 @@ import type { Note, Plan, Step } from '../step.ts';
 import { lossLines, lossNotes } from './losses.ts';
 import { changeLine } from './provision-lines.ts';
 import { undestroyable } from './provision-problems.ts';
-import { COMMON, guardStep, type ProvisionContext, terraformIn } from './provision-terraform.ts';
+import { COMMON, guardStep, looksAtVms, type ProvisionContext, terraformIn } from './provision-terraform.ts';
 import { folderSteps } from './terraform-folder.ts';
 import { addressIn, type StateVm } from './terraform-json.ts';
 
@@ -33,8 +33,6 @@ export function planDestroy(lab: Lab, seen: ProvisionSeen, context: ProvisionCon
   const file = 'destroy.tfplan';
   const names = doomed.map(({ name }) => name);
   const there = doomed.filter(({ vmid }) => vms.some((vm) => vm.vmid === vmid));
-  // Looking at a VM whose agent is silent takes minutes; one that is gone must be looked at, or its removal fails.
-  const silent = there.length === doomed.length && names.some((name) => seen.silentAgents.includes(name));
   const plan = terraform({
     id: 'plan',
     title: 'terraform plan -destroy',
@@ -43,7 +41,7 @@ export function planDestroy(lab: Lab, seen: ProvisionSeen, context: ProvisionCon
     argv: [
       ...['plan', '-destroy', ...COMMON, `-out=${file}`],
       ...(context.limit ? names.map((name) => `-target=${addressIn(name)}`) : []),
-      ...(silent ? ['-refresh=false'] : []),
+      ...(looksAtVms(seen, context.limit) ? [] : ['-refresh=false']),
     ],
     minutes: 30,
   });

@@ -23,7 +23,7 @@ export function planImport(
   variables: string,
 ): Plan {
   const vms = seen.vms.ok ? seen.vms.value : [];
-  const nodes = names.map((name) => nodeOf(lab, name));
+  const nodes = [...new Set(names)].map((name) => nodeOf(lab, name));
   const states = nodes.map((node) => ({ node, found: vmStateOf(lab.config.name, node, vms, seen.terraform.state) }));
   const wrong = states.flatMap(({ node, found }) => refusal(node, found) ?? []);
   if (wrong.length > 0) throw new UsageError(wrong.join('\n'));
@@ -48,7 +48,7 @@ export function planImport(
     title: 'terraform plan',
     why: 'what would be changed in it is to be seen first',
     after: [...before, ...imports].map(({ id }) => id),
-    argv: ['plan', ...COMMON, `-out=${file}`, ...names.map((name) => `-target=${addressIn(name)}`)],
+    argv: ['plan', ...COMMON, `-out=${file}`, ...nodes.map(({ name }) => `-target=${addressIn(name)}`)],
     minutes: 15,
   });
   return {
@@ -71,6 +71,15 @@ export function planImport(
     ],
     notes,
   };
+}
+
+/** @throws UsageError for an --import of a VM that --limit leaves out: it would be taken over by half */
+export function refuseOutside(names: readonly string[], limit: readonly string[] | undefined): void {
+  const outside = names.filter((name) => limit && !limit.includes(name));
+  if (outside.length > 0)
+    throw new UsageError(`--import ${outside.join(',')}: --limit leaves it out`, {
+      fix: 'leave --limit away: --import is about the VMs that it names, and no others',
+    });
 }
 
 function nodeOf({ config }: Lab, name: string): K3sNode {

@@ -7,7 +7,7 @@ import type { VmSeen } from '../observe/vms.ts';
 import { marker, markOf } from '../render/tfvars.ts';
 import type { Note } from '../step.ts';
 import { shownPath } from './shown-path.ts';
-import { addressIn, type StateVm } from './terraform-json.ts';
+import { addressIn, type StateVm, type VmChange } from './terraform-json.ts';
 
 const blocker = (text: string, fix?: string): Note => ({ level: 'blocker', text, fix });
 
@@ -34,7 +34,7 @@ export function vmStateOf(
   if (vm.unread) return { is: 'unread', vm };
   const ours = vm.kind === 'qemu' && !vm.template && vm.description.trim() === marker(lab, node.name);
   const managed = state.find(({ vmid }) => vmid === vm.vmid);
-  if (managed && !isStill(managed, vm, ours)) return { is: 'replaced', vm };
+  if (managed && !isStill(lab, node.name, managed, vm)) return { is: 'replaced', vm };
   if (managed && managed.name !== node.name) return { is: 'renamed', vm, from: managed.name };
   // A VM that moved to where homelab.yaml wants it is fine: Terraform's refresh finds it.
   if ((managed ? vm.node !== managed.node : ours) && vm.node !== node.node) return { is: 'elsewhere', vm };
@@ -42,9 +42,17 @@ export function vmStateOf(
   return ours ? { is: 'lost', vm } : { is: 'stranger', vm };
 }
 
-/** Whether a VM is the one in the state: by its mark, or, before the first apply after an import, by its name. */
-function isStill({ name, attributes }: StateVm, vm: VmSeen, ours: boolean): boolean {
-  return ours || (vm.kind === 'qemu' && !vm.template && (vm.name === name || vm.name === attributes?.name));
+/**
+ * Whether a VM is the one in the state: by its mark, or, where it has none (before the first apply after an import, or
+ * its notes were not read), by its name. The mark of another lab or VM says that it is not, whatever its name.
+ */
+function isStill(lab: string, wanted: string, { name, description, attributes }: StateVm, vm: VmSeen): boolean {
+  if (vm.kind !== 'qemu' || vm.template) return false;
+  const mark = markOf(vm.description);
+  if (!mark) return vm.name === name || vm.name === attributes?.name;
+  // After `terraform state mv` it has the mark of its old name, which the state remembers.
+  const names = [wanted, name, markOf(description ?? '')?.name];
+  return mark.lab === lab && names.includes(mark.name);
 }
 
 /** VMIDs and names that somebody else holds. Strangers are never adopted unasked. */
@@ -94,13 +102,15 @@ export function inTheWay(
         ),
       ];
     }
-    case 'replaced':
+    case 'replaced': {
+      const mark = markOf(vm.description);
       return [
         blocker(
-          `${at} is "${vm.name}", and no more ${node.name}, for which Terraform's state takes it`,
+          `${at} is ${mark ? `${mark.name} of the lab "${mark.lab}"` : `"${vm.name}"`}, and no more ${node.name}, for which Terraform's state takes it`,
           `choose another vmid in homelab.yaml, and forget the one that is gone: ${terraform} state rm '${addressIn(node.name)}'`,
         ),
       ];
+    }
     case 'renamed':
       return [
         blocker(
@@ -156,10 +166,36 @@ export function otherLabs(lab: Lab, { state, folder }: Pick<TerraformSeen, 'stat
   ];
 }
 
+/** Changes of VMs that carry another lab's mark: their VMIDs were given away since, which only Terraform's look showed. */
+export function ofOtherLabs(
+  lab: Lab,
+  changes: readonly VmChange[],
+): (VmChange & Required<Pick<VmChange, 'markBefore'>>)[] {
+  return changes.flatMap((change) => {
+    const { markBefore } = change;
+    return markBefore && markBefore.lab !== lab.config.name ? [{ ...change, markBefore }] : [];
+  });
+}
+
+/** Why what Terraform would do must not be done, where the VMs themselves, as they were seen, did not say it already. */
+export function foreignChanges(lab: Lab, { changes, vms, terraform: { state } }: ProvisionSeen): Note[] {
+  if (!changes?.ok) return [];
+  return ofOtherLabs(lab, changes.value).flatMap(({ name, markBefore }) => {
+    const managed = state.find((one) => one.name === name);
+    const vm = vms.ok ? vms.value.find(({ vmid }) => vmid === managed?.vmid) : undefined;
+    const shown = vm && markOf(vm.description);
+    if (!vm || (shown && shown.lab !== lab.config.name)) return [];
+    const description = marker(markBefore.lab, markBefore.name);
+    const notes = inTheWay(lab, { ...vm, name }, { is: 'replaced', vm: { ...vm, description } });
+    return notes.map((note) => ({ ...note, host: name }));
+  });
+}
+
 /** Disks that homelab.yaml wants smaller than they are. One of a VM that is made anew may be. */
-export function shrinking(nodes: readonly K3sNode[], seen: ProvisionSeen): Note[] {
+export function shrinking(states: ReadonlyMap<K3sNode, VmState>, seen: ProvisionSeen): Note[] {
   const anew = seen.changes?.ok ? seen.changes.value.filter(({ action }) => action === 'replace') : [];
-  return nodes.flatMap(({ name, vmid, disk_gib }) => {
+  return [...states].flatMap(([{ name, vmid, disk_gib }, { is }]) => {
+    if (is !== 'managed' && is !== 'lost') return [];
     const vm = seen.vms.ok ? seen.vms.value.find((one) => one.vmid === vmid) : undefined;
     const now = diskGib(vm) ?? listedGib(vm) ?? stateDiskGib(seen.terraform.state.find((one) => one.name === name));
     if (!vm || now === undefined || disk_gib >= now || anew.some((change) => change.name === name)) return [];

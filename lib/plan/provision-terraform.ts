@@ -59,6 +59,26 @@ export function importStep(terraform: Terraform, node: K3sNode, why: string, aft
 }
 
 /**
+ * Whether Terraform is to look at the VMs of its state that the limit selects. Of a running VM whose agent is silent
+ * that takes minutes, and is left out; but never while a VM is gone, or on another node: only a look finds that.
+ */
+export function looksAtVms(
+  {
+    silentAgents,
+    vms,
+    terraform: { state },
+  }: Pick<ProvisionSeen, 'silentAgents' | 'vms'> & {
+    terraform: Pick<ProvisionSeen['terraform'], 'state'>;
+  },
+  limit: readonly string[] | undefined,
+): boolean {
+  const known = state.filter(({ name }) => !limit || limit.includes(name));
+  if (!known.some(({ name }) => silentAgents.includes(name))) return true;
+  const there = vms.ok ? vms.value : [];
+  return !known.every(({ vmid, node }) => there.some((vm) => vm.vmid === vmid && vm.node === node));
+}
+
+/**
  * Refuses, between plan and apply, what nobody was shown.
  * @param allowed VMs that may be destroyed or replaced, and those that may be restarted
  */
@@ -114,7 +134,7 @@ export function applySteps(
       importStep(terraform, node, "it is ours by its mark, and Terraform's state does not know it", before),
     ),
     ...state
-      .filter(({ tainted }) => tainted)
+      .filter(({ tainted, name }) => tainted && (!context.limit || context.limit.includes(name)))
       .map(({ name, vmid }) =>
         terraform({
           id: `untaint ${name}`,
@@ -138,7 +158,7 @@ export function applySteps(
     after: [...before, ...repairs.map(({ id }) => id)],
     argv: [
       ...['plan', ...COMMON, `-out=${file}`, ...targets],
-      ...(seen.silentAgents.length > 0 && changes ? ['-refresh=false'] : []),
+      ...(changes && !looksAtVms(seen, context.limit) ? ['-refresh=false'] : []),
     ],
     minutes: 15,
   });

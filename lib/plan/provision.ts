@@ -7,13 +7,13 @@ import { lossNotes } from './losses.ts';
 import { privilegeNotes } from './privileges.ts';
 import { forgetKeys, planDestroy } from './provision-destroy.ts';
 import { guestSteps } from './provision-guests.ts';
-import { planImport } from './provision-import.ts';
-import { otherLabs, shrinking, strangers, undestroyable, vmStateOf } from './provision-problems.ts';
+import { planImport, refuseOutside } from './provision-import.ts';
+import { foreignChanges, otherLabs, shrinking, strangers, undestroyable, vmStateOf } from './provision-problems.ts';
 import { shortages } from './provision-shortages.ts';
-import { applySteps, type ProvisionContext } from './provision-terraform.ts';
+import { applySteps, looksAtVms, type ProvisionContext } from './provision-terraform.ts';
 import { folderNotes, folderSteps } from './terraform-folder.ts';
 import type { VmChange } from './terraform-json.ts';
-import { terraformTrouble } from './terraform-trouble.ts';
+import { STATE_LOCK, terraformTrouble } from './terraform-trouble.ts';
 import { trustProblems } from './trust.ts';
 
 /**
@@ -25,6 +25,7 @@ export function planProvision(lab: Lab, seen: ProvisionSeen, context: ProvisionC
   const { terraform } = seen;
   const { imports = [], destroy } = context;
   if (destroy && imports.length > 0) throw new UsageError('--destroy and --import are two different runs');
+  refuseOutside(imports, context.limit);
   if (context.limit?.length === 0) return { steps: [], notes: [{ level: 'info', text: '--limit names no VM' }] };
   if (!seen.vms.ok)
     return blocked(
@@ -71,9 +72,10 @@ function planVms(
   const notes = [
     ...strangers(lab, vms, states),
     ...undestroyable(lab, orphans, vms),
-    ...shrinking(nodes, seen),
+    ...foreignChanges(lab, seen),
+    ...shrinking(states, seen),
     ...shortages(config, seen, made),
-    ...remarks(seen),
+    ...remarks(seen, context),
   ];
   if (seen.changes && !seen.changes.ok) {
     const { cause, fix } = terraformTrouble(seen.changes.reason) ?? {};
@@ -81,6 +83,7 @@ function planVms(
       level: 'blocker',
       text: `terraform plan failed:\n${seen.changes.reason}${cause ? `\nprobable cause: ${cause}` : ''}`,
       fix,
+      waitsFor: STATE_LOCK.test(seen.changes.reason) ? 'another run' : undefined,
     });
   }
 
@@ -144,7 +147,7 @@ function leaseSteps({ newLeases }: Lab, folder: readonly Step[]): Step[] {
   ];
 }
 
-function remarks(seen: ProvisionSeen): Note[] {
+function remarks(seen: ProvisionSeen, { limit }: ProvisionContext): Note[] {
   const notes: Note[] = seen.taken.map(({ lease, address, by }) => ({
     level: 'blocker',
     text: `${address} would be the address of ${lease}, and is used by ${by}`,
@@ -159,7 +162,7 @@ function remarks(seen: ProvisionSeen): Note[] {
   if (seen.silentAgents.length > 0)
     notes.push({
       level: 'warning',
-      text: `the guest agent of ${seen.silentAgents.join(', ')} does not answer: Terraform was asked without looking at the VMs`,
+      text: `the guest agent of ${seen.silentAgents.join(', ')} does not answer${looksAtVms(seen, limit) ? '' : ': Terraform was asked without looking at the VMs'}`,
       fix: 'is qemu-guest-agent running in it?',
     });
   return notes;

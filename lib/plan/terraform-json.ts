@@ -1,5 +1,6 @@
 import { HomelabError } from '../errors.ts';
 import { isMap, type Loose, mapsIn, textOf } from '../loose.ts';
+import { markOf } from '../render/tfvars.ts';
 import { differenceText, restartsVm } from './vm-attributes.ts';
 
 /** What Terraform would do to one VM. */
@@ -10,6 +11,8 @@ export type VmChange = {
   differences: string[];
   /** Whether the change restarts the VM, which runs. */
   restarts?: boolean;
+  /** Whose the VM is by its notes, as Terraform found them; left out: no lab's. */
+  markBefore?: { lab: string; name: string };
 };
 
 /** A VM in Terraform's state. */
@@ -62,7 +65,10 @@ export function parsePlan(json: string): VmChange[] {
         : changed.flatMap(({ text }) => text ?? []);
     const runs = child(change.before, 'started') !== false;
     const restarts = action === 'update' && runs && changed.some(({ path }) => restartsVm(path));
-    return [{ name: String(index), action, differences, ...(restarts && { restarts }) }];
+    const markBefore = markOf(textOf(child(change.before, 'description')) ?? '');
+    return [
+      { name: String(index), action, differences, ...(restarts && { restarts }), ...(markBefore && { markBefore }) },
+    ];
   });
 }
 

@@ -6,6 +6,9 @@ type Trouble = { says: RegExp; cause: (found: RegExpExecArray) => string; fix: (
 const CHECK = 'npx tsx scripts/check.ts';
 const AGAIN = 'run it again: what was made is imported and finished';
 
+/** What a Terraform says that finds its state held by another. */
+export const STATE_LOCK = /Error acquiring the state lock/;
+
 /** The texts are those of Proxmox VE 9, bpg/proxmox 0.111 and Terraform 1.x; the first that fits a message counts. */
 const TROUBLES: Trouble[] = [
   // Before the entries about connections: these texts hold such words too, and are not about Proxmox.
@@ -96,7 +99,7 @@ const TROUBLES: Trouble[] = [
     fix: () => 'run it again: it looks first, and repeats nothing that was done',
   },
   {
-    says: /Error acquiring the state lock/,
+    says: STATE_LOCK,
     cause: () => "another Terraform works with this lab's state",
     fix: () => 'wait for its end; when none runs: terraform force-unlock with the ID above',
   },

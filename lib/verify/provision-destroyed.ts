@@ -91,7 +91,7 @@ export async function verifyImported(
   names: readonly string[],
 ): Promise<Proof[]> {
   const state = await readState(lab, files);
-  return names.map((name) => {
+  return [...new Set(names)].map((name) => {
     const vm = state.find((one) => one.name === name);
     const wanted = lab.config.k3s.nodes.find((node) => node.name === name);
     const detail = vm ? `VM ${vm.vmid} on ${vm.node}` : 'it is not in it';
