@@ -9,7 +9,7 @@ import { factsOfState } from '../lib/plan/drift-values.ts';
 import { parseState } from '../lib/plan/terraform-json.ts';
 
 /** A state that Terraform 1.11.4 wrote with bpg/proxmox 0.111.1, of one VM. */
-const REAL = readFileSync(join(TOOLKIT, 'test/fixtures/bpg-0.111.1.tfstate.json'), 'utf8');
+const REAL = readFileSync(join(TOOLKIT, 'test/fixtures/state-of-bpg-0.111.1.json'), 'utf8');
 
 const test = suite("Terraform's state");
 
