@@ -2,6 +2,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { connectKube, resourceOf } from '../lib/ports/kube.ts';
 import type { Answer, CommandOptions, Outcome, Ssh } from '../lib/ports/types.ts';
+import { IS_DEFAULT } from '../lib/render/nfs.ts';
 import { Secrets } from '../lib/secret.ts';
 import { type Bench, bench, type FakeHost, object, threeNodes } from './cluster-fixture.ts';
 
@@ -113,6 +114,25 @@ test('what is not there is undefined or empty, also when its kind is not', async
   await kube.delete([{ apiVersion: 'metallb.io/v1beta1', kind: 'IPAddressPool', name: 'x', namespace: 'y' }]);
 });
 
+test('several kinds in one round trip; those that are not known have none', async ({ kube, calls }) => {
+  await kube.apply([map('one', { x: '1' })]);
+  calls.length = 0;
+  const ofKinds = [
+    { apiVersion: 'v1', kind: 'ConfigMap' },
+    { apiVersion: 'v1', kind: 'Node' },
+  ];
+  const known = await kube.survey(ofKinds);
+  assert.is(calls.length, 1);
+  assert.ok(known.ok);
+  assert.ok(known.ok && known.value.some(({ kind, metadata }) => kind === 'ConfigMap' && metadata.name === 'one'));
+  assert.is(known.ok && known.value.filter(({ kind }) => kind === 'Node').length, 3);
+  const pool = { apiVersion: 'metallb.io/v1beta1', kind: 'IPAddressPool' };
+  const issuer = { apiVersion: 'cert-manager.io/v1', kind: 'ClusterIssuer' };
+  assert.equal(await kube.survey([pool, ...ofKinds, issuer]), known);
+  assert.equal(await kube.survey([pool]), { ok: true, value: [] });
+  await kube.delete([ref('one')]);
+});
+
 test('a namespace is applied before what is in it', async ({ kube }) => {
   await kube.apply([
     object('v1', 'Secret', 's', 'later', { stringData: { k: 'v' } }),
@@ -127,7 +147,7 @@ test('refusals carry the words of the API server', async ({ kube }) => {
     [object('v1', 'ConfigMap', 'x', 'nowhere', {}), /namespaces "nowhere" not found/],
     [object('v1', 'ConfigMap', 'Not_A_Name', 'default', {}), /is invalid: metadata\.name: Invalid value: "Not_A_Name"/],
     [object('metallb.io/v1beta1', 'IPAddressPool', 'x', 'default', {}), /no matches for kind "IPAddressPool"/],
-    [object('v1', 'Service', 'x', 'default', { spec: { ports: [{ prot: 80 }] } }), /field not declared in schema/],
+    [object('v1', 'Service', 'x', 'default', { spec: { ports: [{ prot: 80 }] } }), /unknown field "prot"/],
   ];
   for (const [bad, words] of cases) {
     try {
@@ -157,6 +177,24 @@ test('a field that somebody else set to another value is not taken', async ({ ku
     assert.match((error as Error).message, /conflict with "kubectl-patch" using v1: \.data\.x/);
   }
   await kube.delete([ref('shared')]);
+});
+
+test('what K3s has set is taken over by force only', async ({ kube }) => {
+  const noDefault: Parameters<typeof kube.apply>[0][number] = {
+    apiVersion: 'storage.k8s.io/v1',
+    kind: 'StorageClass',
+    metadata: { name: 'local-path', annotations: { [IS_DEFAULT]: 'false' } },
+    provisioner: 'rancher.io/local-path',
+  };
+  const refused = await kube.apply([noDefault]).catch((error: Error) => error.message);
+  assert.is(
+    refused,
+    `apply StorageClass local-path: error: Apply failed with 1 conflict: conflict with "k3s" using storage.k8s.io/v1: .metadata.annotations.${IS_DEFAULT}`,
+  );
+  await kube.apply([noDefault], { force: true });
+  const { apiVersion, kind } = noDefault;
+  const live = await kube.get({ apiVersion, kind, name: 'local-path' });
+  assert.equal([live?.metadata.annotations?.[IS_DEFAULT], live?.volumeBindingMode], ['false', 'WaitForFirstConsumer']);
 });
 
 test('a secret travels on stdin only, and is not in an error', async ({ calls, ssh }) => {
@@ -200,13 +238,52 @@ test('without a server that answers, says why none does', async ({ kube, down })
   } catch (error) {
     assert.match((error as Error).message, /no K3s server answers/);
   }
+  const surveyed = await kube.survey([{ apiVersion: 'v1', kind: 'Node' }]);
+  assert.match(surveyed.ok ? '' : surveyed.reason, /^k3s-cp-01: k3s-cp-01 does not answer; k3s-cp-02: /);
+});
+
+test('a look at many kinds has one deadline for all, and a kind that is slow may take it', async ({ ssh, calls }) => {
+  const kube = connectKube(context(), ssh, { readSeconds: 20 });
+  calls.length = 0;
+  const kinds = ['Node', 'Pod', 'Secret', 'Service', 'ConfigMap', 'Event'].map((kind) => ({ apiVersion: 'v1', kind }));
+  await kube.survey(kinds);
+  assert.equal(
+    calls.map(({ argv, options }) => [argv.at(-1), options.deadline]),
+    [['--request-timeout=20s', 25]],
+  );
+});
+
+test('what servers that hang have taken is gone; the last one still gets its turn', async ({ ssh }) => {
+  const deadlines: unknown[] = [];
+  let ahead = 0;
+  const original = performance.now;
+  performance.now = () => original.call(performance) + ahead;
+  const hanging: Ssh['read'] = async (name, _argv, options = {}) => {
+    deadlines.push(options.deadline);
+    ahead += (options.deadline ?? 0) * 1000;
+    return { ok: false, reason: `${name} hangs` };
+  };
+  try {
+    const kube = connectKube(context(), { ...ssh, read: hanging }, { readSeconds: 50 });
+    const answer = await kube.survey([{ apiVersion: 'v1', kind: 'Node' }]);
+    assert.not(answer.ok);
+    assert.equal(deadlines, [55, 5]);
+  } finally {
+    performance.now = original;
+  }
 });
 
 test('with one of two servers stopped, etcd has no quorum and nothing is answered', async ({ kube, lab, hosts }) => {
   const second = hosts['k3s-cp-02'] as FakeHost;
   await lab.cluster.units.get('k3s')?.stop(second);
   const answer = await kube.reachable();
-  assert.match(answer.ok ? '' : answer.reason, /k3s-cp-01: .*etcdserver: request timed out; k3s-cp-02: .*was refused/);
+  const words = /k3s-cp-01: the API server is not ready: etcd, etcd-readiness; k3s-cp-02: .*was refused/;
+  assert.match(answer.ok ? '' : answer.reason, words);
+  const got = await kube.get(ref('a')).catch((error: Error) => error.message);
+  assert.match(
+    String(got),
+    /get ConfigMap default\/a: no K3s server answers: k3s-cp-01: Error from server \(Timeout\): .*; k3s-cp-02: /,
+  );
   await lab.cluster.units.get('k3s')?.start(second);
   assert.is((await kube.reachable()).ok, true);
 });

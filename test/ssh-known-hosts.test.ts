@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { makeSshKey } from '../lib/lab/ssh-key.ts';
-import { fingerprint, forget, knownKeys, learn, parseHostKey } from '../lib/ports/known-hosts.ts';
+import { fingerprint, forget, type HostKey, knownKeys, learn, parseHostKey } from '../lib/ports/known-hosts.ts';
+import type { Login } from '../lib/ports/ssh-login.ts';
+import { refusal, trusted } from '../lib/ports/ssh-trust.ts';
 
 const test = suite('known hosts');
 const folder = mkdtempSync(join(tmpdir(), 'known-hosts-'));
@@ -105,6 +107,26 @@ test('hosts that are learned side by side are all known, also when one of them c
   assert.instance(await failed, Error, 'a folder is no file');
   rmSync(blocked, { recursive: true });
   assert.is(await learn(blocked, '10.20.11.80', 'k3s-cp-01', key), true);
+});
+
+test('a key at another port: [host]:port counts; those of the host alone may fit, and are no change', () => {
+  const [key, other, stranger] = [newKey(), newKey(), newKey()].map(parseHostKey);
+  if (!key || !other || !stranger) throw new Error('no keys');
+  const file = join(folder, 'ports');
+  const line = (name: string, { type, blob }: HostKey): string => `${name} ${type} ${blob}\n`;
+  const login: Login = {
+    ...{ id: 'b', name: 'b', address: '127.0.0.1', port: 2222, user: 'ops', keys: [], identitiesOnly: false },
+    knownHosts: { files: [file], names: ['127.0.0.1'] },
+  };
+  const said = (shown: HostKey, at: Login = login): string =>
+    refusal(at, shown, trusted(at, join(folder, 'none')))?.message ?? 'trusted';
+  writeFileSync(file, line('127.0.0.1', other));
+  assert.is(said(other), 'trusted');
+  assert.match(said(stranger), /^b \(127\.0\.0\.1:2222\): its host key is not known/);
+  assert.match(said(stranger, { ...login, port: 22 }), /host key has changed/);
+  writeFileSync(file, line('127.0.0.1', other) + line('[127.0.0.1]:2222', key));
+  assert.is(said(key), 'trusted');
+  assert.match(said(other), /host key has changed/, 'it has one of its own');
 });
 
 test('lines that somebody added by hand stay', async () => {

@@ -172,11 +172,11 @@ test('upload writes beside and renames, with mode and owner, and makes the folde
 test('an upload that does not arrive whole leaves the old file and no other', async () => {
   const host = await lab.start('k3s-gpu-01', { folder: join(lab.folder, 'hosts', 'cut') });
   await lab.ssh.upload('k3s-gpu-01', '/etc/keep', 'old', { mode: '0644' });
-  const short = ['sh', '-c', UPLOAD, 'sh', '/etc/keep', '0644', '', '999'];
+  const short = ['sh', '-c', UPLOAD, 'sh', '/etc/keep', '0644', '', '999', '', 'tag'];
   const cut = await lab.ssh.run('k3s-gpu-01', short, { stdin: 'part' });
   assert.equal([cut.code, cut.stderr], [74, '4 of 999 bytes arrived\n']);
   assert.is(host.readFile('/etc/keep'), 'old');
-  assert.is((await lab.ssh.run('k3s-gpu-01', ['ls', '/etc/keep.tmp'])).code === 0, false);
+  assert.not.match((await lab.ssh.run('k3s-gpu-01', ['ls', '-A', '/etc'])).stdout, /tmp/);
   host.faults.drop = /etc.keep/;
   const whole = 'x'.repeat(20e6);
   assert.match(await message(lab.ssh.upload('k3s-gpu-01', '/etc/keep', whole, { mode: '0644' })), /broke/);
@@ -241,10 +241,24 @@ test('a sudo password goes to sudo and never into the command', async () => {
   }
 });
 
-test('sudo that wants a password is a failed command, not a wait', async () => {
+test('sudo that wants a password, of which there is none: an error by name, and a value for readers', async () => {
   await lab.start('k3s-gpu-01', { folder: join(lab.folder, 'hosts', 'asks'), sudoPassword: 'other' });
-  const { code, stderr } = await lab.ssh.run('k3s-gpu-01', ['true'], { sudo: true });
-  assert.equal([code, stderr], [1, 'sudo: a password is required\n']);
+  const said = /k3s-gpu-01: sudo asks ops for a password, and there is none to give/;
+  assert.match(await message(lab.ssh.run('k3s-gpu-01', ['true'], { sudo: true })), said);
+  assert.match(await message(lab.ssh.upload('k3s-gpu-01', '/etc/x', 'x', { mode: '0644', sudo: true })), said);
+  const answer = await lab.ssh.readFile('k3s-gpu-01', '/etc/hostname', { sudo: true });
+  assert.match(reason(answer), said);
+  assert.match(answer.ok ? '' : String(answer.fix), /SUDO_PASSWORD/);
+});
+
+test('a sudo password that is wrong is told as such', async () => {
+  const other = await testLab({ SUDO_PASSWORD: 'geheim-1234' });
+  try {
+    await other.start(HOST, { sudoPassword: 'another-1234' });
+    assert.match(await message(other.ssh.run(HOST, ['true'], { sudo: true })), /does not take SUDO_PASSWORD for ops/);
+  } finally {
+    await other.close();
+  }
 });
 
 test('forward leads through the host to where it can reach', async () => {

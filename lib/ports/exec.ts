@@ -1,6 +1,7 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { $ } from 'zx';
+// Not all of zx: what it has beside `$` is larger than the rest of a script.
+import { $ } from 'zx/core';
 import { DeadlineError } from '../errors.ts';
 import { quote } from '../quote.ts';
 import type { Exec, Outcome, RunOptions } from './types.ts';
@@ -16,6 +17,9 @@ const KEPT = [
 /** Terraform and Packer ask their makers for a newer version whenever they start; nothing of ours calls home. */
 const QUIET = { CHECKPOINT_DISABLE: '1' };
 
+/** Seconds that a program has to end after its deadline, and then, killed, to be gone. */
+const GRACE = 5;
+
 /** Programs under way, so that an interrupted run ends what it started. */
 const running = new Set<number>();
 
@@ -29,7 +33,7 @@ export function realExec(environment: NodeJS.ProcessEnv = process.env): Exec {
 
 /** In a process group of its own, so that a deadline ends its children too. */
 async function run(argv: readonly string[], options: RunOptions, environment: NodeJS.ProcessEnv): Promise<Outcome> {
-  const { cwd, env = {}, stdin = '', deadline, onLine } = options;
+  const { cwd, env = {}, stdin = '', deadline, signal: given, onLine } = options;
   const kept = Object.fromEntries(
     KEPT.flatMap((name) => (environment[name] === undefined ? [] : [[name, environment[name]]])),
   );
@@ -48,22 +52,42 @@ async function run(argv: readonly string[], options: RunOptions, environment: No
     quiet: true,
   })`${argv}`;
   const { pid } = child;
+  // A program need not read what it is given (EPIPE); its exit code says what came of it.
+  child.stdin?.on('error', () => {});
   if (pid !== undefined) running.add(pid);
+  const drop = (): void => endGroup(pid, 'SIGKILL');
+  if (given?.aborted) drop();
+  given?.addEventListener('abort', drop, { once: true });
   if (onLine) void forEachLine(child, onLine);
+  const what = argv.slice(0, 2).join(' ');
   let late = false;
-  const timer = deadline
-    ? setTimeout(() => {
-        late = true;
-        endGroup(pid, 'SIGTERM');
-        setTimeout(() => endGroup(pid, 'SIGKILL'), 5000).unref();
-      }, deadline * 1000)
-    : undefined;
-  const { exitCode, signal, stdout, stderr } = await child;
-  clearTimeout(timer);
-  if (pid !== undefined) running.delete(pid);
-  if (late) throw new DeadlineError(argv.slice(0, 2).join(' '), deadline ?? 0, { output: lastLines(stderr || stdout) });
+  const timers: NodeJS.Timeout[] = [];
+  const hangs = new Promise<never>((_, reject) => {
+    const after = (seconds: number, work: () => void): void => {
+      timers.push(setTimeout(work, seconds * 1000));
+    };
+    if (!deadline) return;
+    after(deadline, () => {
+      late = true;
+      endGroup(pid, 'SIGTERM');
+      after(GRACE, () => endGroup(pid, 'SIGKILL'));
+      // The kernel does not let it go: it waits for a disk, or a NAS, that does not answer.
+      after(2 * GRACE, () => reject(new DeadlineError(what, deadline, UNKILLABLE)));
+    });
+  });
+  const { exitCode, signal, stdout, stderr } = await Promise.race([child, hangs]).finally(() => {
+    for (const timer of timers) clearTimeout(timer);
+    given?.removeEventListener('abort', drop);
+    if (pid !== undefined) running.delete(pid);
+  });
+  if (late) throw new DeadlineError(what, deadline ?? 0, { output: lastLines(stderr || stdout) });
   return { code: exitCode ?? (signal ? 128 + 9 : 1), stdout, stderr };
 }
+
+const UNKILLABLE = {
+  cause: 'it cannot be ended: it waits in the kernel for a disk or a NAS that does not answer',
+  fix: 'see whether the NAS answers; then mount it anew (umount -f -l, mount)',
+};
 
 /** Asks all programs under way to end, and ends those that have not after `seconds`. */
 export async function endPrograms(seconds: number): Promise<void> {

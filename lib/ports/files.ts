@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { mkdir, open, readdir, readFile, readlink, realpath, rename, rm, stat, statfs } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { realExec } from './exec.ts';
 import type { Exec, Files, Mount } from './types.ts';
 
@@ -16,6 +16,11 @@ export function realFiles(exec: Exec = realExec()): Files {
       return found && found.mode & 0o777;
     },
     sha256: (path) => orUndefined(hashFile(path)),
+    realPath,
+    freeBytes: async (path) => {
+      const { bavail, bsize } = await statfs(path);
+      return bavail * bsize;
+    },
     mountOf: (path) => mountOf(path, exec),
     write: writeAtomically,
     remove: (path) => rm(path, { recursive: true, force: true }),
@@ -59,6 +64,14 @@ export async function hashFile(path: string): Promise<string> {
   const hash = createHash('sha256');
   for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
   return hash.digest('hex');
+}
+
+async function realPath(path: string): Promise<string | undefined> {
+  const found = await orUndefined(realpath(path));
+  if (found !== undefined) return found;
+  // A link that leads to nothing yet: what is written goes there, and the link stays.
+  const target = await readlink(path).catch(() => undefined);
+  return target === undefined ? undefined : resolve(dirname(path), target);
 }
 
 /** Linux has findmnt; macOS only `mount`, whose last matching line counts. */

@@ -3,10 +3,10 @@ import { createWriteStream, mkdirSync, readFileSync } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
 import { request as plainRequest } from 'node:http';
 import { request as tlsRequest } from 'node:https';
-import { connect } from 'node:net';
+import { connect, isIP } from 'node:net';
 import { dirname } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { rootCertificates, type TLSSocket } from 'node:tls';
+import { checkServerIdentity, rootCertificates, type TLSSocket } from 'node:tls';
 import type { Certificate } from '../certificate.ts';
 import { HomelabError, messageOf } from '../errors.ts';
 import { shownCertificate } from './certificate.ts';
@@ -20,16 +20,16 @@ const BODY = 256 * 1024;
 export function realNet(endpoints: Endpoints, caFile?: string): Net {
   const ca = caFile ? [...rootCertificates, readFileSync(caFile, 'utf8')] : undefined;
   return {
-    http: (url, options) =>
+    http: (url, { address, deadline = 10, ca: given, client }) =>
       http(
         new URL(url),
-        options.address,
-        options.deadline ?? 10,
-        options.ca ? [...rootCertificates, options.ca] : ca,
+        ...([address, deadline] as const),
+        { ca: given ? [...rootCertificates, given] : ca, ...client },
         endpoints,
       ),
+    send: (url, { body, deadline = 10 }) => send(new URL(url), body, deadline, ca, endpoints),
     tcp: (address, port, deadline = 5) => tcp(address, port, deadline, endpoints),
-    certificate: (address, port, deadline = 5) => certificate(address, port, deadline, endpoints),
+    certificate: (address, port, deadline = 5, name) => certificate(address, port, deadline, name, endpoints),
     download: (url, to, options = {}) => download(new URL(url), to, options, ca, endpoints),
   };
 }
@@ -42,10 +42,11 @@ async function http(
   url: URL,
   address: string,
   deadline: number,
-  ca: string[] | undefined,
+  tls: { ca?: string[]; cert?: string; key?: string },
   endpoints: Endpoints,
 ): Promise<Answer<HttpAnswer>> {
   const secure = url.protocol === 'https:';
+  const name = url.hostname.replace(/^\[(.*)\]$/, '$1');
   try {
     const target = endpoints.dial(address, Number(url.port) || (secure ? 443 : 80));
     const value = await new Promise<HttpAnswer>((resolve, reject) => {
@@ -57,8 +58,12 @@ async function http(
         signal: AbortSignal.timeout(deadline * 1000),
       };
       // Not trusting blindly: the certificate's state is part of the answer and the caller judges it.
+      // An address is no server name, but the certificate must be for it all the same.
       const request = secure
-        ? tlsRequest({ ...options, servername: url.hostname, ca, rejectUnauthorized: false })
+        ? tlsRequest({
+            ...{ ...options, ...tls, servername: isIP(name) ? '' : name, rejectUnauthorized: false },
+            checkServerIdentity: (_host, peer) => checkServerIdentity(name, peer),
+          })
         : plainRequest(options);
       request.on('error', reject);
       request.on('response', (response) => {
@@ -80,6 +85,49 @@ async function http(
     return { ok: true, value };
   } catch (error) {
     return { ok: false, reason: `${url.href} at ${address}: ${messageOf(error)}` };
+  }
+}
+
+/** What the answer says is not needed, and not read. */
+async function send(
+  url: URL,
+  body: string | undefined,
+  deadline: number,
+  ca: string[] | undefined,
+  endpoints: Endpoints,
+): Promise<Answer<{ status: number }>> {
+  const secure = url.protocol === 'https:';
+  const name = url.hostname.replace(/^\[(.*)\]$/, '$1');
+  try {
+    const target = endpoints.dial(name, Number(url.port) || (secure ? 443 : 80));
+    const status = await new Promise<number>((resolve, reject) => {
+      const options = {
+        ...target,
+        method: body === undefined ? 'GET' : 'POST',
+        path: url.pathname + url.search,
+        auth: url.username ? `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}` : undefined,
+        headers: {
+          ...{ host: url.host, connection: 'close' },
+          ...(body === undefined
+            ? {}
+            : { 'content-type': 'text/plain; charset=utf-8', 'content-length': Buffer.byteLength(body) }),
+        },
+        signal: AbortSignal.timeout(deadline * 1000),
+      };
+      const request = secure
+        ? tlsRequest({ ...options, ca, servername: isIP(name) ? '' : name })
+        : plainRequest(options);
+      request.on('error', reject);
+      request.on('response', (response) => {
+        response.resume();
+        resolve(response.statusCode ?? 0);
+      });
+      request.end(body);
+    });
+    return { ok: true, value: { status } };
+  } catch (error) {
+    const late = error instanceof Error && error.name === 'TimeoutError';
+    return { ok: false, reason: late ? `no answer within ${deadline} s` : messageOf(error) };
   }
 }
 
@@ -116,10 +164,11 @@ async function certificate(
   address: string,
   port: number,
   deadline: number,
+  name: string | undefined,
   endpoints: Endpoints,
 ): Promise<Answer<Certificate>> {
   try {
-    return { ok: true, value: await shownCertificate(endpoints.dial(address, port), deadline) };
+    return { ok: true, value: await shownCertificate(endpoints.dial(address, port), deadline, name) };
   } catch (error) {
     return { ok: false, reason: `${address}:${port}: ${messageOf(error)}` };
   }

@@ -1,101 +1,99 @@
-import { connect as connectTcp, type Socket } from 'node:net';
-import { constants } from 'node:os';
-import ssh2, { type Client, type ClientChannel } from 'ssh2';
+import type { Client, ClientChannel } from 'ssh2';
 import { within } from '../deadline.ts';
-import type { PortContext } from './index.ts';
+import { messageOf } from '../errors.ts';
+import { type Input, outcomeOf } from './ssh-command.ts';
 import { explained, NotStarted, Unreachable } from './ssh-errors.ts';
-import { identity } from './ssh-identity.ts';
-import { loginOf } from './ssh-login.ts';
-import { BoundedOutput } from './ssh-output.ts';
-import { algorithmsFor, ownKnownHosts, refusal, trusted } from './ssh-trust.ts';
+import { shakeHands } from './ssh-handshake.ts';
+import { offersOf } from './ssh-identity.ts';
+import type { Login } from './ssh-login.ts';
+import { Pulse } from './ssh-pulse.ts';
+import type { Transport } from './ssh-transport.ts';
+import type { Trust } from './ssh-trust.ts';
 import type { Outcome } from './types.ts';
 
 /** OpenSSH's MaxSessions is 10; a person's own session may be open too. */
 const SESSIONS = 8;
-/** Milliseconds of silence after which TCP asks whether the peer is there; ten unanswered questions end the connection. */
-const KEEP_ALIVE = 15_000;
 /** A session that the server refuses is asked for again, after so many milliseconds each. */
 const ATTEMPTS = 20;
 const AGAIN = 100;
 
-export type ExecOptions = { stdin?: string | Uint8Array; deadline: number; what: string };
+export type ExecOptions = { stdin?: Input; deadline: number; what: string };
+
+export type OpenOptions = {
+  trust: Trust;
+  /** Seconds until it must be logged in. */
+  seconds: number;
+  /** Seconds between two questions whether a host that says nothing is still there. */
+  pulse: number;
+  /** Leads to the host's SSH server. */
+  dial: (late: AbortSignal) => Promise<Transport>;
+};
 
 /**
- * One SSH connection to one host, for any number of commands. It keeps the process alive only while a command or a
- * forwarded connection is under way.
+ * One SSH connection to one host, for any number of commands and of hosts behind it. It keeps the process alive only
+ * while a command or a forwarded connection is under way.
  */
 export class HostConnection {
   readonly #host: string;
   readonly #client: Client;
-  readonly #socket: Socket;
+  readonly #transport: Transport;
+  readonly #pulse: Pulse;
   readonly #waiting: (() => void)[] = [];
   #sessions = 0;
   #users = 0;
   #closed = false;
+  #silent = false;
 
-  private constructor(host: string, client: Client, socket: Socket) {
+  private constructor(host: string, client: Client, transport: Transport, pulse: number) {
     this.#host = host;
     this.#client = client;
-    this.#socket = socket;
-    client.on('error', () => {});
+    this.#transport = transport;
+    this.#pulse = new Pulse(client, pulse, () => {
+      this.#silent = true;
+      client.destroy();
+    });
+    client.setMaxListeners(0); // a jump host has as many as there are hosts behind it
     client.on('close', () => {
       this.#closed = true;
+      this.#pulse.stop();
     });
-    socket.unref();
+    transport.stream.on('data', () => this.#pulse.heard());
+    transport.release();
   }
 
   /**
-   * Connects and logs in, within `seconds`.
-   * @throws Unreachable with the reason; DialRefused and NothingListens from the endpoint table
+   * Connects and logs in.
+   * @throws Unreachable with the reason; UsageError without a key; DialRefused and NothingListens from the endpoint table
    */
-  static async open(context: PortContext, host: string, seconds: number): Promise<HostConnection> {
-    const { user, address } = loginOf(context.lab, host);
-    const credentials = identity(context.lab, process.env.SSH_AUTH_SOCK);
-    const known = trusted(context, host);
-    const target = context.endpoints.dial(address, 22);
-    const client = new ssh2.Client();
-    const socket = connectTcp({ ...target, noDelay: true });
-    socket.setKeepAlive(true, KEEP_ALIVE);
-    let refused: Unreachable | undefined;
+  static async open(login: Login, { trust, seconds, pulse, dial }: OpenOptions): Promise<HostConnection> {
+    const offers = await offersOf(login);
+    const opened: { transport?: Transport } = {};
     try {
-      await within(seconds, `SSH to ${host} (${address})`, () => {
-        const ready = new Promise<void>((resolve, reject) => {
-          // ssh2 passes on what happens to a socket that it was given only once it is connected.
-          socket.once('error', reject);
-          client.once('error', (error) => reject(refused ?? error));
-          client.once('close', () => reject(refused ?? new Error('the connection was closed before the login')));
-          client.once('ready', () => resolve());
-        });
-        socket.once('connect', () =>
-          client.connect({
-            ...credentials,
-            sock: socket,
-            username: user,
-            readyTimeout: 0,
-            authHandler: [credentials.agent ? 'agent' : 'publickey'],
-            algorithms: { serverHostKey: algorithmsFor(known) },
-            hostVerifier: (blob: Buffer) => {
-              const type = blob.subarray(4, 4 + blob.readUInt32BE(0)).toString('latin1');
-              const shown = { type, blob: blob.toString('base64') };
-              refused = refusal(host, address, shown, known, ownKnownHosts(context));
-              return refused === undefined;
-            },
-          }),
+      return await within(seconds, `SSH to ${login.name} (${login.address})`, async (late) => {
+        const transport = await dial(late);
+        opened.transport = transport;
+        if (late.aborted) transport.stream.destroy();
+        else transport.hold();
+        return new HostConnection(
+          login.name,
+          await shakeHands(transport.stream, login, offers, trust),
+          transport,
+          pulse,
         );
-        return ready;
       });
     } catch (error) {
-      client.on('error', () => {});
-      socket.on('error', () => {});
-      client.destroy();
-      socket.destroy();
-      throw explained(error, host, address, user);
+      opened.transport?.stream.on('error', () => {}).destroy();
+      opened.transport?.release();
+      throw explained(error, login, offers.said);
     }
-    return new HostConnection(host, client, socket);
   }
 
   get closed(): boolean {
-    return this.#closed || !this.#socket.writable;
+    return this.#closed || !this.#transport.isOpen();
+  }
+
+  get idle(): boolean {
+    return this.#users === 0;
   }
 
   /**
@@ -104,43 +102,57 @@ export class HostConnection {
    * NotStarted when it had ended before
    */
   async exec(line: string, { stdin = '', deadline, what }: ExecOptions): Promise<Outcome> {
-    return this.#busy(() =>
-      within(deadline, `${what} on ${this.#host}`, async (late) => {
-        await this.#turn();
-        try {
-          if (late.aborted) throw new Unreachable(`${what} on ${this.#host} was given up before its turn`);
-          return await this.#open(
-            (done) => this.#client.exec(line, done),
-            what,
-            (channel) => {
-              late.addEventListener('abort', () => {
-                channel.signal('KILL');
-                channel.close();
-              });
-              return this.#outcome(channel, stdin, what);
-            },
-            ATTEMPTS,
-          );
-        } finally {
-          this.#sessions -= 1;
-          this.#waiting.shift()?.();
-        }
-      }),
-    );
+    // OpenSSH's server passes the signal on to what its user may signal: not to what root runs, by login or by sudo.
+    const late = { fix: `see whether it still runs on ${this.#host} before you run it again` };
+    const work = async (signal: AbortSignal): Promise<Outcome> => {
+      await this.#turn();
+      try {
+        if (signal.aborted) throw new Unreachable(`${what} on ${this.#host} was given up before its turn`);
+        return await this.#open(
+          (done) => this.#client.exec(line, done),
+          what,
+          (channel) => {
+            signal.addEventListener('abort', () => {
+              channel.signal('KILL');
+              channel.close();
+            });
+            return outcomeOf(channel, stdin, () => this.#dropped(what));
+          },
+          ATTEMPTS,
+        );
+      } finally {
+        this.#sessions -= 1;
+        this.#waiting.shift()?.();
+      }
+    };
+    return this.#busy(() => within(deadline, `${what} on ${this.#host}`, work, late));
   }
 
   /** A stream to address:port as the host reaches it. @throws Unreachable when the host cannot */
   async stream(address: string, port: number): Promise<ClientChannel> {
-    const what = `a connection to ${address}:${port}`;
-    const channel = await this.#busy(() =>
-      this.#open(
-        (done) => this.#client.forwardOut('127.0.0.1', 0, address, port, done),
-        what,
-        async (opened) => opened,
-      ),
-    );
+    const channel = await this.#busy(() => this.#forward(address, port));
     void this.#busy(() => new Promise<void>((closed) => channel.once('close', () => closed())));
     return channel;
+  }
+
+  /** The way to the SSH server of a host behind this one. It keeps this connection's process alive while it is held. */
+  async transport(address: string, port: number): Promise<Transport> {
+    const channel = await this.#busy(() => this.#forward(address, port)).catch((error: unknown) => {
+      throw new Error(messageOf(error)); // of another host than the one that is out of reach
+    });
+    let held = false;
+    const hold = (wanted: boolean): void => {
+      if (wanted === held) return;
+      held = wanted;
+      if (wanted) this.#enter();
+      else this.#leave();
+    };
+    return {
+      stream: channel,
+      hold: () => hold(true),
+      release: () => hold(false),
+      isOpen: () => channel.writable && !this.closed,
+    };
   }
 
   /** Says goodbye; what is under way ends as a dropped connection does. */
@@ -156,25 +168,12 @@ export class HostConnection {
     });
   }
 
-  #outcome(channel: ClientChannel, stdin: string | Uint8Array, what: string): Promise<Outcome> {
-    const stdout = new BoundedOutput();
-    const stderr = new BoundedOutput();
-    return new Promise((resolve, reject) => {
-      let code: number | undefined;
-      channel.on('data', (chunk: Buffer) => stdout.push(chunk));
-      channel.stderr.on('data', (chunk: Buffer) => stderr.push(chunk));
-      channel.on('exit', (exit: number | null, signal?: string) => {
-        code = exit ?? 128 + (signalNumber(signal) ?? 0);
-      });
-      // A command that does not read its stdin is no failure.
-      channel.on('error', () => {});
-      channel.on('close', () => {
-        if (code === undefined) return reject(this.#dropped(what));
-        const truncated = stdout.truncated || stderr.truncated;
-        resolve({ code, stdout: stdout.text(), stderr: stderr.text(), ...(truncated ? { truncated } : {}) });
-      });
-      channel.end(stdin);
-    });
+  #forward(address: string, port: number): Promise<ClientChannel> {
+    return this.#open(
+      (done) => this.#client.forwardOut('127.0.0.1', 0, address, port, done),
+      `a connection to ${address}:${port}`,
+      async (opened) => opened,
+    );
   }
 
   /**
@@ -199,7 +198,7 @@ export class HostConnection {
           if (!error) use(channel).then(resolve, reject);
           else if (again > 0 && /Channel open failure/.test(error.message))
             setTimeout(() => this.#open(ask, what, use, again - 1).then(resolve, reject), AGAIN);
-          else reject(new Unreachable(`${this.#host}: ${what}: ${error.message}`));
+          else reject(new Unreachable(`${this.#host}: ${what}: ${error.message}${prohibited(error)}`));
         });
       } catch {
         this.#client.off('close', gone);
@@ -210,7 +209,9 @@ export class HostConnection {
 
   #dropped(what: string): Unreachable {
     return new Unreachable(`the connection to ${this.#host} broke during ${what}; whether it ended is not known`, {
-      cause: 'the host went down, its SSH server was restarted, or the network was cut',
+      cause: this.#silent
+        ? 'it gave no sign of life any more: it lost power, hangs, or the network was cut'
+        : 'the host went down, its SSH server was restarted, or the network was cut',
     });
   }
 
@@ -220,18 +221,30 @@ export class HostConnection {
   }
 
   async #busy<T>(work: () => Promise<T>): Promise<T> {
-    this.#users += 1;
-    this.#socket.ref();
+    this.#enter();
     try {
       return await work();
     } finally {
-      this.#users -= 1;
-      if (this.#users === 0) this.#socket.unref();
+      this.#leave();
     }
+  }
+
+  #enter(): void {
+    this.#users += 1;
+    if (this.#users > 1) return;
+    this.#transport.hold();
+    this.#pulse.start();
+  }
+
+  #leave(): void {
+    this.#users -= 1;
+    if (this.#users > 0) return;
+    this.#transport.release();
+    this.#pulse.stop();
   }
 }
 
-function signalNumber(name: string | undefined): number | undefined {
-  const numbers: Record<string, number> = constants.signals;
-  return name === undefined ? undefined : numbers[name.startsWith('SIG') ? name : `SIG${name}`];
+/** RFC 4254's first reason, which OpenSSH does not put into words. */
+function prohibited(error: Error): string {
+  return 'reason' in error && error.reason === 1 ? ' (administratively prohibited)' : '';
 }

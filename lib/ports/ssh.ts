@@ -4,87 +4,114 @@ import { commandLine } from '../quote.ts';
 import { NothingListens } from './endpoints.ts';
 import type { PortContext } from './index.ts';
 import { forget, learn, parseHostKey } from './known-hosts.ts';
+import type { Input } from './ssh-command.ts';
 import type { HostConnection } from './ssh-connection.ts';
-import { NotStarted, Unreachable } from './ssh-errors.ts';
+import { behind, NotStarted, SudoRefused, Unreachable } from './ssh-errors.ts';
 import { openForward } from './ssh-forward.ts';
-import { loginOf } from './ssh-login.ts';
-import { ownKnownHosts } from './ssh-trust.ts';
-import { UPLOAD } from './ssh-upload.ts';
+import { type Login, openLogins } from './ssh-login.ts';
+import { Sudo } from './ssh-sudo.ts';
+import { ownKnownHosts, trusted } from './ssh-trust.ts';
+import { upload } from './ssh-upload.ts';
 import type { Answer, CommandOptions, Outcome, Ssh } from './types.ts';
 
 /** Seconds that a command may take when its caller says nothing. */
 const DEADLINE = 60;
 const UPLOAD_DEADLINE = 300;
+/** The same for a file of this machine, which may be an air-gap image and the line a slow one. */
+const FILE_DEADLINE = 1800;
+
+export type SshOptions = {
+  /** Seconds in which a host, and each jump host before it, must be logged in to. */
+  connectSeconds?: number;
+  /** Seconds between two questions whether a host that says nothing while a command runs is still there. */
+  pulseSeconds?: number;
+};
+
+/** A command as we run it: its input may be a stream, opened when it is sent. */
+type Command = Omit<CommandOptions, 'stdin'> & { stdin?: Input };
 
 /**
- * SSH to the hosts of a lab: one connection a host, opened when it is first needed, shared by all commands.
- * Host keys are strict; keys are learned by `learnHostKey` only, and dropped by `forgetHostKey`.
+ * SSH to the hosts of a lab: one connection a host, opened when it is first needed, shared by all commands and by the
+ * hosts behind it. Host keys are strict; keys are learned by `learnHostKey` only, and dropped by `forgetHostKey`.
  */
 export function connectSsh(
   context: PortContext,
-  { connectSeconds = 10 }: { connectSeconds?: number } = {},
+  { connectSeconds = 10, pulseSeconds = 15 }: SshOptions = {},
 ): Ssh & { close(): Promise<void> } {
+  const loginOf = openLogins(context);
   const connections = new Map<string, Promise<HostConnection>>();
   const forwards = new Set<{ close(): Promise<void> }>();
   const trips = new Map<string, number>();
-  const password = context.secrets.get('SUDO_PASSWORD');
-  /** Whether sudo asks for the password, by host; asked once. */
-  const asks = new Map<string, Promise<boolean>>();
+  const sudos = new Map<string, Sudo>();
 
-  const start = (host: string): Promise<HostConnection> => {
+  const open = async (login: Login): Promise<HostConnection> => {
     // ssh2 takes a while to load; scripts that reach no host do without.
-    const opening = import('./ssh-connection.ts').then((module) =>
-      module.HostConnection.open(context, host, connectSeconds),
-    );
-    connections.set(host, opening);
-    opening.catch(() => connections.get(host) === opening && connections.delete(host));
+    const [{ HostConnection }, { overTcp }] = await Promise.all([
+      import('./ssh-connection.ts'),
+      import('./ssh-transport.ts'),
+    ]);
+    const { address, port, via } = login;
+    const before = via && (await connection(via).catch((error: unknown) => Promise.reject(behind(error, login))));
+    const target = before ? undefined : context.endpoints.dial(address, port);
+    return HostConnection.open(login, {
+      trust: trusted(login, ownKnownHosts(context)),
+      ...{ seconds: connectSeconds, pulse: pulseSeconds },
+      dial: (late) => (target ? overTcp(target, late) : (before as HostConnection).transport(address, port)),
+    });
+  };
+
+  const start = (login: Login): Promise<HostConnection> => {
+    const opening = open(login);
+    connections.set(login.id, opening);
+    opening.catch(() => connections.get(login.id) === opening && connections.delete(login.id));
     return opening;
   };
 
-  /** The host's connection; asked for twice at once, it is opened once. */
-  const connection = (host: string): Promise<HostConnection> => {
-    const current = connections.get(host);
-    if (!current) return start(host);
+  /** The login's connection; asked for twice at once, it is opened once. */
+  const connection = (login: Login): Promise<HostConnection> => {
+    const current = connections.get(login.id);
+    if (!current) return start(login);
     return current.then((open) => {
       if (!open.closed) return open;
-      return connections.get(host) === current ? start(host) : connection(host);
+      return connections.get(login.id) === current ? start(login) : connection(login);
     });
   };
 
-  const exec = async (host: string, argv: readonly string[], options: CommandOptions): Promise<Outcome> => {
-    const { user } = loginOf(context.lab, host);
-    const { deadline = DEADLINE } = options;
-    const what = argv.slice(0, 2).join(' ').slice(0, 80);
-    const line = async (words: readonly string[], stdin?: string | Uint8Array): Promise<Outcome> => {
-      const once = async (): Promise<Outcome> => {
-        const open = await connection(host);
-        trips.set(host, (trips.get(host) ?? 0) + 1);
-        return open.exec(commandLine(words), { stdin, deadline, what });
-      };
-      return once().catch((error: unknown) => {
-        if (error instanceof NotStarted) return once(); // the host was restarted since the last command
-        throw error;
-      });
+  const line = async (login: Login, words: readonly string[], what: string, command: Command): Promise<Outcome> => {
+    const { stdin, deadline = DEADLINE } = command;
+    const once = async (): Promise<Outcome> => {
+      const open = await connection(login);
+      trips.set(login.name, (trips.get(login.name) ?? 0) + 1);
+      return open.exec(commandLine(words), { stdin, deadline, what });
     };
-    // root needs no sudo, and a Proxmox node has none.
-    if (!options.sudo || user === 'root') return line(argv, options.stdin);
-    if (!password) return line(['sudo', '-n', '--', ...argv], options.stdin);
-    if (!asks.has(host)) asks.set(host, asksForPassword(line));
-    // A password that sudo does not ask for would become the command's input.
-    const asked = await asks.get(host)?.catch((error: unknown) => {
-      asks.delete(host);
+    return once().catch((error: unknown) => {
+      if (error instanceof NotStarted) return once(); // the host was restarted since the last command
       throw error;
     });
-    if (!asked) return line(['sudo', '-n', '--', ...argv], options.stdin);
-    const input = Buffer.concat([Buffer.from(`${password.reveal()}\n`), Buffer.from(options.stdin ?? '')]);
-    return line(['sudo', '-k', '-S', '-p', '', '--', ...argv], input);
   };
 
-  const answered = async <T>(work: Promise<T>): Promise<Answer<T>> => {
+  const sudoOn = (login: Login): Sudo => {
+    const { name, user } = login;
+    const sudo = sudos.get(name) ?? new Sudo(name, user, context.secrets.get('SUDO_PASSWORD'));
+    sudos.set(name, sudo);
+    return sudo;
+  };
+
+  const exec = async (host: string, argv: readonly string[], command: Command): Promise<Outcome> => {
+    const login = await loginOf(host);
+    const what = argv.slice(0, 2).join(' ').slice(0, 80);
+    // root needs no sudo, and a Proxmox node has none.
+    if (!command.sudo || login.user === 'root') return line(login, argv, what, command);
+    return sudoOn(login).run(argv, command.stdin, (words, stdin) => line(login, words, what, { ...command, stdin }));
+  };
+
+  const answered = async <T>(host: string, work: Promise<T>): Promise<Answer<T>> => {
     try {
       return { ok: true, value: await work };
     } catch (error) {
-      if (error instanceof Unreachable || error instanceof NothingListens) return { ok: false, reason: error.message };
+      if (error instanceof DeadlineError) await giveUp(host);
+      const isAnswer = [Unreachable, NothingListens, SudoRefused, DeadlineError].some((kind) => error instanceof kind);
+      if (isAnswer && error instanceof HomelabError) return { ok: false, reason: error.message, fix: error.fix };
       throw error;
     }
   };
@@ -92,32 +119,31 @@ export function connectSsh(
   const hangUp = async (host: string): Promise<void> => {
     const open = connections.get(host);
     connections.delete(host);
+    sudos.delete(host);
     await open?.then((old) => old.close()).catch(() => {});
+  };
+
+  /** A connection that does not answer, and on which nobody else waits, is not asked again. */
+  const giveUp = async (host: string): Promise<void> => {
+    const open = await connections.get(host)?.catch(() => undefined);
+    if (open?.idle) await hangUp(host);
   };
 
   return {
     run: (host, argv, options = {}) => exec(host, argv, options),
-    read: (host, argv, options = {}) => answered(exec(host, argv, options)),
+    read: (host, argv, options = {}) => answered(host, exec(host, argv, options)),
     // A command, not just a connection: an old one may have broken unnoticed, and a host that boots refuses sessions.
     reachable: (host) =>
       answered(
-        exec(host, ['true'], { deadline: connectSeconds }).then(
-          () => true as const,
-          (error: unknown) => {
-            throw error instanceof DeadlineError ? new Unreachable(error.message) : error;
-          },
-        ),
+        host,
+        exec(host, ['true'], { deadline: connectSeconds }).then(() => true as const),
       ),
-    readFile: (host, path, options = {}) => answered(readFile(host, path, options, exec)),
+    readFile: (host, path, options = {}) => answered(host, readFile(host, path, options, exec)),
     roundTrips: () => Object.fromEntries(trips),
-    async upload(host, path, content, { mode, owner = '', sudo }) {
-      const bytes = Buffer.from(content);
-      const argv = ['sh', '-c', UPLOAD, 'sh', path, mode, owner, String(bytes.length)];
-      const { code, stdout, stderr } = await exec(host, argv, { stdin: bytes, sudo, deadline: UPLOAD_DEADLINE });
-      if (code !== 0)
-        throw new HomelabError(`${path} could not be written on ${host} (exit code ${code})`, {
-          output: (stderr || stdout).trim(),
-        });
+    upload(host, path, content, options) {
+      const isFile = typeof content === 'object' && 'file' in content;
+      const { sudo, deadline = isFile ? FILE_DEADLINE : UPLOAD_DEADLINE } = options;
+      return upload(host, path, content, options, (argv, stdin) => exec(host, argv, { stdin, sudo, deadline }));
     },
     async learnHostKey(host, key) {
       const learned = await learn(ownKnownHosts(context), addressOf(context.lab, host), host, parseHostKey(key));
@@ -128,8 +154,9 @@ export function connectSsh(
       await hangUp(host);
     },
     async forward(host, address, port) {
-      await connection(host);
-      const forward = await openForward(async () => (await connection(host)).stream(address, port));
+      const login = await loginOf(host);
+      await connection(login);
+      const forward = await openForward(async () => (await connection(login)).stream(address, port));
       forwards.add(forward);
       return forward;
     },
@@ -142,12 +169,6 @@ export function connectSsh(
   };
 }
 
-/** Whether sudo wants a password even from somebody whose password it remembers. */
-async function asksForPassword(line: (words: readonly string[]) => Promise<Outcome>): Promise<boolean> {
-  const { code } = await line(['sudo', '-k', '-n', '--', 'true']);
-  return code !== 0;
-}
-
 /** One command tells a file that is not there from one that cannot be read. */
 const READ = '[ -e "$1" ] || [ -L "$1" ] || exit 66; exec cat -- "$1"';
 
@@ -155,7 +176,7 @@ async function readFile(
   host: string,
   path: string,
   options: { sudo?: boolean },
-  exec: (host: string, argv: readonly string[], options: CommandOptions) => Promise<Outcome>,
+  exec: (host: string, argv: readonly string[], command: Command) => Promise<Outcome>,
 ): Promise<string | undefined> {
   const { code, stdout, stderr, truncated } = await exec(host, ['sh', '-c', READ, 'sh', path], options);
   if (code === 66) return undefined;

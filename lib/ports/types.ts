@@ -28,6 +28,8 @@ export type RunOptions = {
   env?: Record<string, string>;
   stdin?: string | Uint8Array;
   deadline?: number;
+  /** Once aborted, the program is killed: for when nobody waits for it any more. */
+  signal?: AbortSignal;
   /** Called with each line as it comes, for progress. */
   onLine?: (line: string) => void;
 };
@@ -41,10 +43,24 @@ export interface Exec {
 
 // ---- hosts, by SSH
 
+/** A file of this machine, which an upload streams. Left out, its SHA-256 is what it has when the upload begins. */
+export type LocalFile = { file: string; sha256?: string };
+
+export type UploadOptions = {
+  mode: string;
+  owner?: string;
+  sudo?: boolean;
+  /** Seconds; default 300, and for a file of this machine half an hour. */
+  deadline?: number;
+};
+
 export interface SshReader {
   /** Whether the host answers, with a host key that we know, to our key. */
   reachable(host: string): Promise<Answer<true>>;
-  /** Runs a command that changes nothing. An unreachable host is `ok: false`; a failing command is a code. */
+  /**
+   * Runs a command that changes nothing. An unreachable host, a sudo that refuses and a deadline that passes are
+   * `ok: false`; a failing command is a code.
+   */
   read(host: string, argv: readonly string[], options?: CommandOptions): Promise<Answer<Outcome>>;
   /** A file's text, or undefined when it is not there. */
   readFile(host: string, path: string, options?: { sudo?: boolean }): Promise<Answer<string | undefined>>;
@@ -55,15 +71,13 @@ export interface SshReader {
 }
 
 export interface Ssh extends SshReader {
-  /** Runs a command. @throws HomelabError when the host cannot be reached or the connection drops; a failing command is a code. */
+  /** Runs a command. @throws HomelabError when the host cannot be reached, the connection drops or sudo refuses; a failing command is a code. */
   run(host: string, argv: readonly string[], options?: CommandOptions): Promise<Outcome>;
-  /** Writes a file beside, sets mode and owner, renames. */
-  upload(
-    host: string,
-    path: string,
-    content: string | Uint8Array,
-    options: { mode: string; owner?: string; sudo?: boolean },
-  ): Promise<void>;
+  /**
+   * Writes a file beside, compares what arrived, sets mode and owner, renames. A file of this machine is streamed.
+   * @throws HomelabError with the cause; the old file is whole then, and alone
+   */
+  upload(host: string, path: string, content: string | Uint8Array | LocalFile, options: UploadOptions): Promise<void>;
   /** Records the key with which a host will be recognised; replaces exactly that host's. `key` is "ssh-ed25519 AAAA…". */
   learnHostKey(host: string, key: string): Promise<void>;
   /** Drops what our file has of a host that is gone; the next one at its address starts unknown. */
@@ -97,7 +111,8 @@ export interface Pve extends PveReader {
 
 // ---- K3s, through `k3s kubectl` on a server
 
-export type KubeRef = { apiVersion: string; kind: string; name: string; namespace?: string };
+export type KubeKind = { apiVersion: string; kind: string };
+export type KubeRef = KubeKind & { name: string; namespace?: string };
 
 export interface KubeReader {
   /** Which server answers, or why none does. */
@@ -106,11 +121,19 @@ export interface KubeReader {
   get(ref: KubeRef): Promise<KubeObject | undefined>;
   /** Objects of a kind; empty when the kind is not known. */
   list(apiVersion: string, kind: string, namespace?: string): Promise<KubeObject[]>;
+  /**
+   * Objects of several kinds, of every namespace, in one round trip. Kinds that the cluster does not know have none.
+   * `ok: false` when no server's API answers.
+   */
+  survey(kinds: readonly KubeKind[]): Promise<Answer<KubeObject[]>>;
 }
 
 export interface Kube extends KubeReader {
-  /** Server-side apply under the field manager `homelab`. @throws HomelabError with the API server's words */
-  apply(objects: readonly KubeObject[]): Promise<void>;
+  /**
+   * Server-side apply under the field manager `homelab`. `force`: fields that are others' are taken over.
+   * @throws HomelabError with the API server's words
+   */
+  apply(objects: readonly KubeObject[], options?: { force?: boolean }): Promise<void>;
   /** Deletes and waits until they are gone; those that are not there are fine. */
   delete(refs: readonly KubeRef[], deadline?: number): Promise<void>;
   /** The end of a workload's log, for errors and proofs: `job/x`. */
@@ -129,6 +152,10 @@ export interface FilesReader {
   list(path: string): Promise<string[]>;
   mode(path: string): Promise<number | undefined>;
   sha256(path: string): Promise<string | undefined>;
+  /** Where a path leads through links, also where what they lead to is not there yet; undefined when nothing is there. */
+  realPath(path: string): Promise<string | undefined>;
+  /** Bytes that may still be written to the file system of `path`. */
+  freeBytes(path: string): Promise<number>;
   /** The mount that holds `path`: what `findmnt --target` says. */
   mountOf(path: string): Promise<Mount | undefined>;
 }
@@ -150,10 +177,18 @@ export type HttpAnswer = {
 };
 
 export interface Net {
-  /** The certificate that a TLS server shows, trusted or not; nothing is sent to it. */
-  certificate(address: string, port: number, deadline?: number): Promise<Answer<Certificate>>;
-  /** One request to `address`, with `Host`/SNI of the URL; redirects are not followed. */
-  http(url: string, options: { address: string; deadline?: number; ca?: string }): Promise<Answer<HttpAnswer>>;
+  /** The certificate that a TLS server shows (for `name`, where it has several), trusted or not; nothing is sent to it. */
+  certificate(address: string, port: number, deadline?: number, name?: string): Promise<Answer<Certificate>>;
+  /** One request to `address`, with `Host`/SNI of the URL; redirects are not followed. `client`: how we show who we are. */
+  http(
+    url: string,
+    options: { address: string; deadline?: number; ca?: string; client?: { cert: string; key: string } },
+  ): Promise<Answer<HttpAnswer>>;
+  /**
+   * Sends a text to a URL by POST, or, where there is none, asks for it by GET; redirects are not followed. Its
+   * certificate must be trusted before anything is sent. A reason never holds the URL, which may be a secret.
+   */
+  send(url: string, options: { body?: string; deadline?: number }): Promise<Answer<{ status: number }>>;
   /** Whether something accepts a connection. */
   tcp(address: string, port: number, deadline?: number): Promise<Answer<true>>;
   /**
