@@ -39,7 +39,10 @@ export function seenFresh(lab: Lab): SeenK3s {
 export function seenConverged(lab: Lab): SeenK3s {
   const { nodes, version, first_server } = lab.config.k3s;
   const seen: SeenK3s = { ...seenFresh(lab), tokenHash: TOKEN_HASH };
-  seen.cluster = { answers: true, server: first_server, nodes: nodes.map((node) => nodeOf(node, version)) };
+  seen.cluster = {
+    ...{ answers: true, server: first_server, nodes: nodes.map((node) => nodeOf(node, version)) },
+    defaultClasses: ['local-path'],
+  };
   const inTurn = [...nodes].sort((a, b) => Number(b.name === first_server) - Number(a.name === first_server));
   for (const node of inTurn) {
     const { text, fingerprint, unit } = workOn(lab, { ...seen, cluster: { answers: false, reason: '' } }, node);
@@ -51,7 +54,12 @@ export function seenConverged(lab: Lab): SeenK3s {
       configPrivate: true,
       tokenHash: TOKEN_HASH,
       startedWith: fingerprint,
+      secretHash: node.role === 'server' ? TOKEN_HASH : undefined,
       etcdData: node.role === 'server',
+      ...(node.role === 'server'
+        ? { leader: true, members: lab.config.k3s.nodes.filter((n) => n.role === 'server').length }
+        : {}),
+      ...(node.gpu ? { nvidia: 'runtime' as const } : {}),
       joined: true,
       kubeconfigHash: node.role === 'server' ? 'abc' : undefined,
     };
@@ -77,5 +85,17 @@ export function withNode(seen: SeenK3s, name: string, node: Partial<SeenNode>): 
 }
 
 function nodeOf(node: Config['k3s']['nodes'][number], version: string): SeenNode {
-  return { name: node.name, ready: true, version, labels: { ...node.labels }, taints: [...node.taints] };
+  const server = node.role === 'server';
+  return {
+    ...{
+      name: node.name,
+      uid: node.name,
+      ready: true,
+      version,
+      taints: [...node.taints],
+      member: server,
+      voter: server,
+    },
+    labels: { ...node.labels, ...(server ? { 'node-role.kubernetes.io/control-plane': 'true' } : {}) },
+  };
 }

@@ -1,12 +1,14 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { quorum, quorumNote } from '../lib/config/quorum.ts';
-import { diagnose, type Trouble } from '../lib/plan/k3s-diagnose.ts';
+import { skewsOf } from '../lib/plan/k3s-clocks.ts';
+import { drainTrouble } from '../lib/plan/k3s-drain.ts';
+import { explainK3s } from '../lib/plan/k3s-explain.ts';
 import { labelSteps, spelledOut } from '../lib/plan/k3s-labels.ts';
 import { parseK3sVersion, versionObstacle } from '../lib/plan/k3s-version.ts';
 import { k3sConfig, k3sConfigText, withToken } from '../lib/render/k3s-config.ts';
 import { kubeconfigHeader, renderKubeconfig } from '../lib/render/kubeconfig.ts';
-import { labWith } from './k3s-fixtures.ts';
+import { emptyHost, labWith } from './k3s-fixtures.ts';
 
 const test = suite('k3s parts');
 
@@ -166,36 +168,64 @@ for (const [what, labels, taints, was, wanted] of corrections)
   });
 test('a taint without a value', () => assert.is(spelledOut('a:NoSchedule'), 'a=:NoSchedule'));
 
-const trouble: Trouble = { node: 'k3s-cp-02', role: 'server', state: 'activating', journal: '', servers: 2 };
-const causes: [journal: string, cause: RegExp][] = [
+const drains: [what: string, output: string, cause: RegExp | undefined, fix: RegExp][] = [
   [
-    "Node password rejected, duplicate hostname or contents of '/etc/rancher/node/password' may not match",
-    /remembers another machine/,
+    'a bare pod',
+    'error: unable to drain node "k3s-cp-01" due to error: cannot delete cannot delete Pods that declare no controller (use --force to override): default/debug, continuing command...\nThere are pending nodes to be drained:\n k3s-cp-01',
+    /nothing would make default\/debug again: it belongs to no Deployment/,
+    /kubectl -n default delete pod debug/,
   ],
-  ['token CA hash does not match the Cluster CA certificate hash: a != b', /has another token/],
-  ['bootstrap data already found and encrypted with different token', /has another token/],
-  ['https://10.20.11.80:6443/v1-k3s/server-bootstrap: 401 Unauthorized', /has another token/],
-  ['x509: certificate has expired or is not yet valid: current time 2026-01-01 is before', /clocks differ/],
-  ['x509: certificate is valid for 10.43.0.1, 127.0.0.1, not 10.20.11.80', /tls-san/],
-  ['failed to validate server configuration: critical configuration value mismatch between servers', /servers differ/],
-  ['etcdserver: too many learner members in cluster', /another server is joining/],
-  ['etcd cluster join failed: duplicate node name found, please use a unique name', /still has a member/],
-  ['write /var/lib/rancher: no space left on device', /disk of k3s-cp-02 is full/],
-  ['listen tcp :6443: bind: address already in use', /another program on k3s-cp-02/],
-  ['level=fatal msg="failed to find memory cgroup (v2)"', /no memory cgroup/],
-  ['Error: flag provided but not defined: -clustr-cidr', /does not take a key/],
   [
-    'failed to get CA certs: Get "https://10.20.11.80:6443/cacerts": dial tcp 10.20.11.80:6443: connect: connection refused',
-    /does not reach the server/,
+    'two bare pods, and local storage',
+    'error: unable to drain node "n" due to error: [cannot delete Pods that declare no controller (use --force to override): a/b, c/d, cannot delete Pods with local storage (use --delete-emptydir-data to override): e/f], continuing command...',
+    /nothing would make a\/b, c\/d again: they belong/,
+    /delete them/,
   ],
-  ['{"msg":"rejected","error":"etcdserver: no leader"}', /no majority: of 2 servers 2 must answer/],
+  [
+    'a budget',
+    'error when evicting pods/"db-0" -n "databases" (will retry after 5s): Cannot evict pod as it would violate the pod\'s disruption budget.\nerror when evicting pods/"db-0" -n "databases" (will retry after 5s): Cannot evict pod as it would violate the pod\'s disruption budget.\nerror: unable to drain node "n" due to error: error when evicting pods/"db-0" -n "databases": global timeout reached: 5m0s',
+    /a PodDisruptionBudget keeps databases\/db-0 where it is/,
+    /kubectl -n databases get pdb/,
+  ],
+  [
+    'a pod that does not end',
+    'error: unable to drain node "n" due to error: error when waiting for pod "slow" in namespace "x" to terminate: global timeout reached: 5m0s',
+    /x\/slow did not end within 5 minutes/,
+    /describe pod/,
+  ],
+  ['something else', 'error: nodes "n" not found', undefined, /^$/],
 ];
-for (const [journal, cause] of causes)
-  test(`diagnosis: ${journal.slice(0, 40)}`, () => assert.match(diagnose({ ...trouble, journal }).cause, cause));
-test('diagnosis: nothing but a clock that is off', () =>
-  assert.match(diagnose({ ...trouble, skewSeconds: -300 }).cause, 'the clock of k3s-cp-02 is 300 s off'));
-test('diagnosis: it runs, and is not Ready', () =>
-  assert.match(diagnose({ ...trouble, state: 'active' }).cause, /k3s runs, but its node is not Ready/));
-test('diagnosis: nothing is known', () => assert.is(diagnose({ ...trouble, state: 'failed' }).cause, 'k3s is failed'));
+for (const [what, output, cause, fix] of drains)
+  test(`a drain that cannot: ${what}`, () => {
+    const found = drainTrouble(output);
+    if (cause) assert.match(found?.cause ?? '', cause);
+    else assert.is(found, undefined);
+    assert.match(found?.fix ?? '', fix);
+  });
+
+const outputs: [output: string, cause: RegExp][] = [
+  ['cat: write error: No space left on device', /disk is full/],
+  ["mkdir: cannot create directory '/var/lib/homelab': Read-only file system", /read-only/],
+  ['[ERROR]  Download sha256 does not match 1234, got 5678', /not what its release says/],
+  ['curl: (6) Could not resolve host: github.com\n[ERROR]  Download failed', /does not reach github.com/],
+  ['sudo: a password is required', /sudo wants a password/],
+];
+for (const [output, cause] of outputs)
+  test(`explained: ${output.slice(0, 40)}`, () => assert.match(explainK3s(output)?.cause ?? '', cause));
+test('explained: not what nobody knows', () => assert.is(explainK3s('exit status 1'), undefined));
+
+const clocks: [what: string, skews: number[], wanted: number[]][] = [
+  ['one of three', [0, 600, 1], [0, 600, 1]],
+  ['one of two', [0, -600], [0, -600]],
+  ['only ours is wrong', [300, 300, 301], [0, 0, 1]],
+  ['a single node', [600], [600]],
+];
+for (const [what, skews, wanted] of clocks)
+  test(`clocks: ${what}`, () => {
+    const hosts = Object.fromEntries(
+      skews.map((skewSeconds, index) => [`n${index}`, { reachable: true as const, facts: emptyHost, skewSeconds }]),
+    );
+    assert.equal(Object.values(skewsOf({ hosts })), wanted);
+  });
 
 test.run();

@@ -3,24 +3,40 @@ import { z } from 'zod';
 import { keepSecret, type Operation } from '../apply.ts';
 import { HomelabError } from '../errors.ts';
 import type { Lab } from '../lab-context.ts';
-import { servers } from '../lookup.ts';
 import { kubeconfigFile } from '../plan/k3s.ts';
 import type { Ports } from '../ports/types.ts';
-import { CONFIG_FILE, TOKEN } from '../render/k3s-config.ts';
+import { TOKEN } from '../render/k3s-config.ts';
 import { renderKubeconfig } from '../render/kubeconfig.ts';
+import { uncordonNode } from './k3s-cordon.ts';
+import { drain } from './k3s-drain.ts';
 import { nodeReady } from './k3s-ready.ts';
+import { stopForReset } from './k3s-reset.ts';
+import { forgetNode, stopServer } from './k3s-spare.ts';
 
 const kubeconfigArgs = z.object({ server: z.string(), address: z.string() });
+const pinArgs = z.object({ hashes: z.record(z.string(), z.string()) });
+const SERVER_TOKEN = '/var/lib/rancher/k3s/server/token';
 
 /** What install-k3s does that is neither a command nor a file. */
 export function k3sOperations(lab: Lab): Record<string, Operation> {
   return {
-    'node-ready': nodeReady(servers(lab.config).length),
+    'node-ready': nodeReady(lab),
+    'stop-server': stopServer(lab),
+    'stop-for-reset': stopForReset(lab),
+    'forget-node': forgetNode(),
+    drain: drain(lab),
+    uncordon: uncordonNode(),
     'adopt-token': async ({ server }, context) => {
-      const config = await rootFile(String(server), CONFIG_FILE, context.ports);
-      const token = /^token: *"?([^"\n]+?)"? *$/m.exec(config)?.[1];
-      if (!token) throw new HomelabError(`${CONFIG_FILE} on ${server} has no token`);
+      // The secure form; other nodes may join with it as well, but it is the short one that a server begins with.
+      const token = (await rootFile(String(server), SERVER_TOKEN, context.ports))
+        .trim()
+        .replace(/^K10\w*::server:/, '');
+      if (!token) throw new HomelabError(`${SERVER_TOKEN} on ${server} is empty`);
       await keepSecret(TOKEN, token, context);
+      return undefined;
+    },
+    'pin-files': async (args, { lock }) => {
+      for (const [key, sha256] of Object.entries(pinArgs.parse(args).hashes)) await lock.record(key, sha256);
       return undefined;
     },
     'fetch-kubeconfig': async (args, { ports }) => {

@@ -1,131 +1,152 @@
 import { quorum } from '../config/quorum.ts';
 import { CONFIG_FILE, TOKEN } from '../render/k3s-config.ts';
-
-/** What is known of a node that does not come up. */
-export type Trouble = {
-  node: string;
-  role: 'server' | 'agent';
-  /** What systemd says of the unit: active, activating, failed, inactive. */
-  state: string;
-  /** The end of the unit's journal. */
-  journal: string;
-  /** How far its clock is ahead of ours. */
-  skewSeconds?: number;
-  /** Servers in homelab.yaml. */
-  servers: number;
-};
+import { factsOf } from './k3s-join.ts';
+import { type Sign, signIn } from './k3s-signs.ts';
+import { clashOf, ownFacts, type PortProbe, skewOf, stateOf, type Trouble, tokenIsEqual } from './k3s-trouble.ts';
 
 export type Diagnosis = { cause: string; fix: string };
 
-/** The likely cause, from the words that K3s leaves in its journal, the most telling first. */
+/** Seconds beyond which certificates are refused that were just made. */
+const SKEW = 60;
+const FULL_KIB = 200 * 1024;
+
+/**
+ * The likely cause of a node that does not come up. What K3s itself names in its journal comes first, then what was
+ * measured, then words of the journal that may mean several things.
+ */
 export function diagnose(trouble: Trouble): Diagnosis {
-  const { node, role, state, journal, skewSeconds = 0 } = trouble;
-  const unit = role === 'server' ? 'k3s' : 'k3s-agent';
-  const known = SIGNS.find(({ sign }) => sign.test(journal));
-  if (known) return known.says(trouble);
-  if (Math.abs(skewSeconds) > 60)
-    return {
-      cause: `the clock of ${node} is ${Math.round(Math.abs(skewSeconds))} s off`,
-      fix: 'check `timedatectl` there',
-    };
-  if (state === 'active')
-    return {
-      cause: `${unit} runs, but its node is not Ready: often the network between the nodes (UDP 8472), or images that cannot be pulled`,
-      fix: `\`k3s kubectl describe node ${node}\` on a server says which condition fails`,
-    };
+  return (
+    absent(trouble) ??
+    clash(trouble) ??
+    said(trouble, signIn(trouble.journal, 'lasting')) ??
+    measured(trouble) ??
+    blocked(trouble) ??
+    withoutMajority(trouble) ??
+    said(trouble, signIn(trouble.journal, 'passing')) ??
+    unready(trouble)
+  );
+}
+
+function said(trouble: Trouble, sign: Sign | undefined): Diagnosis | undefined {
+  return sign?.says({ ...trouble, skew: skewOf(trouble) });
+}
+
+function absent({ node, seen }: Trouble): Diagnosis | undefined {
+  const host = seen.hosts[node];
+  if (host?.reachable) return undefined;
   return {
-    cause: `${unit} is ${state || 'in no state'}`,
-    fix: `\`sudo journalctl -u ${unit}\` on ${node} has more than the end below`,
+    cause: `${node} does not answer any more: ${host?.reason ?? 'it was not asked'}`,
+    fix: 'see its console in Proxmox; once it runs, run this again, which goes on from there',
   };
 }
 
-const SIGNS: { sign: RegExp; says: (trouble: Trouble) => Diagnosis }[] = [
-  {
-    sign: /Node password rejected|duplicate hostname/i,
-    says: ({ node }) => ({
-      cause: `the cluster remembers another machine by the name ${node}`,
-      fix: `\`k3s kubectl delete node ${node}\` on a server forgets it; then run this again`,
-    }),
-  },
-  {
-    sign: /token CA hash does not match|encrypted with different token|invalid token|failed to (normalize|validate) .*token|(401 )?Unauthorized|not authorized/i,
-    says: ({ node }) => ({
-      cause: `${node} has another token than the cluster that it wants to join`,
-      fix: `compare token: in ${CONFIG_FILE} here and on a server that runs; .state/<lab>/secrets/${TOKEN} is what we use`,
-    }),
-  },
-  {
-    sign: /x509: certificate has expired or is not yet valid/i,
-    says: ({ node, skewSeconds = 0 }) => ({
-      cause: `the clocks differ${Math.abs(skewSeconds) > 5 ? ` (${node}: ${Math.round(skewSeconds)} s)` : ''}: a certificate is not valid yet, or no more`,
-      fix: 'check `timedatectl` on all nodes; when clocks agree, restart K3s to renew certificates',
-    }),
-  },
-  {
-    sign: /certificate is valid for .*, not /i,
-    says: () => ({
-      cause: 'the server that it joins is not reached at an address in tls-san',
-      fix: 'run this for the servers first',
-    }),
-  },
-  {
-    sign: /critical configuration (value )?mismatch/i,
-    says: () => ({
-      cause: 'the servers differ in what must be equal on all of them (CIDRs, disabled components, …)',
-      fix: 'compare /etc/rancher/k3s/config.yaml of the servers; such a value cannot be changed on a cluster that exists',
-    }),
-  },
-  {
-    sign: /too many learner/i,
-    says: () => ({ cause: 'another server is joining at the same time', fix: 'run this again when it is Ready' }),
-  },
-  {
-    sign: /duplicate node name found|member .*has already been bootstrapped|cluster ID mismatch/i,
-    says: ({ node }) => ({
-      cause: `etcd still has a member of an earlier ${node}`,
-      fix: `\`k3s kubectl delete node ${node}\` on a server takes it out; then run this again`,
-    }),
-  },
-  {
-    sign: /no space left on device/i,
-    says: ({ node }) => ({
+function measured(trouble: Trouble): Diagnosis | undefined {
+  const { node } = trouble;
+  const facts = ownFacts(trouble);
+  const skew = skewOf(trouble);
+  if (facts?.readOnly)
+    return { cause: `the root file system of ${node} is read-only`, fix: 'see `dmesg` there: often its disk failed' };
+  if ((facts?.freeKib ?? FULL_KIB) < FULL_KIB)
+    return {
       cause: `the disk of ${node} is full`,
-      fix: 'grow disk_gib in homelab.yaml and run provision',
-    }),
-  },
-  {
-    sign: /address already in use/i,
-    says: ({ node }) => ({
-      cause: `another program on ${node} has a port that K3s needs`,
-      fix: '`sudo ss -ltnp` there says which',
-    }),
-  },
-  {
-    sign: /failed to find memory cgroup/i,
-    says: ({ node }) => ({
-      cause: `the kernel of ${node} has no memory cgroup`,
-      fix: 'enable it on its kernel command line',
-    }),
-  },
-  {
-    sign: /unknown flag|flag provided but not defined|failed to parse config|invalid .* config/i,
-    says: () => ({
-      cause: 'this version of K3s does not take a key in config.yaml',
-      fix: 'check k3s.version in homelab.yaml',
-    }),
-  },
-  {
-    sign: /no leader|lost (the )?leader|etcdserver: request timed out|unhealthy cluster|context deadline exceeded.*:2379/i,
-    says: ({ servers }) => ({
-      cause: `etcd has no majority: of ${servers} servers ${quorum(servers).needed} must answer`,
-      fix: 'start the servers that are down; if they are gone for good, `k3s server --cluster-reset` on the one that is left',
-    }),
-  },
-  {
-    sign: /:6443.*(connection refused|no route to host|i\/o timeout|context deadline exceeded)|(connection refused|i\/o timeout).*:6443|failed to get CA certs/i,
-    says: ({ node }) => ({
-      cause: `${node} does not reach the server that it joins (port 6443; servers also need 2379–2380)`,
-      fix: 'see that the server in its config.yaml runs, and that no firewall is between them',
-    }),
-  },
-];
+      fix: 'make room, or grow disk_gib in homelab.yaml and run provision',
+    };
+  if (tokenIsEqual(trouble) === false)
+    return {
+      cause: `${node} has another token than the cluster that it wants to join`,
+      fix: `${TOKEN} in .state/<lab>/secrets is what it got: delete that file if the cluster is right, and run this again`,
+    };
+  if (Math.abs(skew) > SKEW)
+    return {
+      cause: `the clock of ${node} is ${Math.abs(skew)} s ${skew < 0 ? 'behind' : 'ahead of'} the others: certificates are refused`,
+      fix: 'see `timedatectl` there: does it reach a time server? Then run this again',
+    };
+  return undefined;
+}
+
+/** A name that the cluster knows from another machine. */
+function clash(trouble: Trouble): Diagnosis | undefined {
+  const { node } = trouble;
+  switch (clashOf(trouble)) {
+    case 'Node':
+      return {
+        cause: `the cluster knows ${node} as another machine`,
+        fix: `if that one is gone, \`sudo k3s kubectl delete node ${node}\` on a server, and run this again`,
+      };
+    case 'password':
+      return {
+        cause: `the cluster remembers another machine by the name ${node}, although its Node is gone`,
+        fix: `\`sudo k3s kubectl -n kube-system delete secret ${node}.node-password.k3s\` on a server, and run this again`,
+      };
+    default:
+      return undefined;
+  }
+}
+
+/** A port that does not answer on the way to a server, or back. */
+function blocked(trouble: Trouble): Diagnosis | undefined {
+  const { node, role, seen, ports } = trouble;
+  const tried = ports.filter(({ answer }) => answer !== 'not tried');
+  const out = tried.filter(({ from, port }) => from === node && port === 6443);
+  const closed = out.filter(({ answer }) => answer !== 'open');
+  if (out.length > 0 && closed.length === out.length) return closedPort(closed, trouble);
+  if (role === 'agent') return undefined;
+  const runs = (name: string): boolean => factsOf(seen, name).units.k3s?.state === 'active';
+  const peers = tried.filter(({ from, to, port, answer }) => {
+    if (port !== 2380 || answer === 'open') return false;
+    // Its own etcd listens only once it has joined: a refusal on the way back says nothing.
+    return from === node ? runs(to) : answer !== 'refused';
+  });
+  return peers.length > 0 ? closedPort(peers, trouble) : undefined;
+}
+
+function closedPort(probes: readonly PortProbe[], { node, seen }: Trouble): Diagnosis {
+  const [first] = probes;
+  const [from, to, port] = [first?.from ?? '', first?.to ?? '', first?.port ?? 0];
+  const idle = to !== node && factsOf(seen, to).units.k3s?.state !== 'active';
+  if (idle)
+    return {
+      cause: `${from} does not reach port ${port} of ${to}: K3s does not run there`,
+      fix: `start it (\`sudo systemctl start k3s\` on ${to}), or run this without --limit`,
+    };
+  return {
+    cause: `${from} does not reach port ${port} of ${to} (${first?.answer}): a firewall is between them`,
+    fix: 'nodes need TCP 6443 and 10250 and UDP 8472 between them, servers also TCP 2379–2380: see `sudo nft list ruleset`, and the firewall of Proxmox',
+  };
+}
+
+function withoutMajority(trouble: Trouble): Diagnosis | undefined {
+  const all = Object.values(trouble.seen.hosts).flatMap((host) => (host.reachable ? [host.facts] : []));
+  const leaderless = all.find(({ leader }) => leader === false);
+  if (!leaderless) return undefined;
+  const members = leaderless.members ?? trouble.servers;
+  return {
+    cause: `etcd has no majority: of ${members} members ${quorum(members).needed} must answer (⌊${members}/2⌋+1)`,
+    fix: 'start the servers that are down; when their machines are gone for good, rebuild them with provision and run this again: it offers the way out',
+  };
+}
+
+function unready(trouble: Trouble): Diagnosis {
+  const { node, unit, overlay, restarts = 0 } = trouble;
+  const state = stateOf(trouble);
+  const apart = overlay.find(({ answer }) => answer === 'no answer' || answer === 'no route');
+  if (state === 'active' && apart)
+    return {
+      cause: `${apart.from} does not reach ${node} through the network of the pods: UDP 8472 (VXLAN) is blocked between them`,
+      fix: 'open UDP 8472 between all nodes',
+    };
+  if (state === 'active')
+    return {
+      cause: `${unit} runs, but its node is not Ready: often images that cannot be pulled (no internet, no DNS), or the network of the pods`,
+      fix: `\`sudo k3s kubectl describe node ${node}\` on a server says which condition fails`,
+    };
+  if (restarts > 1)
+    return {
+      cause: `${unit} has ended ${restarts} times since it was started, see the end of its journal`,
+      fix: `\`sudo journalctl -u ${unit}\` on ${node} has more; compare ${CONFIG_FILE} with the documentation of K3s`,
+    };
+  return {
+    cause: `${unit} is ${state || 'in no state'}`,
+    fix: `\`sudo journalctl -u ${unit}\` on ${node} has more than the end above`,
+  };
+}

@@ -1,16 +1,15 @@
 import { createHash } from 'node:crypto';
 import type { K3sNode } from '../config/schema.ts';
 import type { Lab } from '../lab-context.ts';
-import { CONFIG_FILE, k3sConfig, k3sConfigText, withToken } from '../render/k3s-config.ts';
+import { servers } from '../lookup.ts';
+import { k3sConfig, k3sConfigText } from '../render/k3s-config.ts';
 import type { Step } from '../step.ts';
+import { fileReason, isNoted } from './k3s-airgap.ts';
 import { factsOf, joinOf, parseConfig } from './k3s-join.ts';
 import { labelSteps } from './k3s-labels.ts';
-import type { SeenK3s, SeenNode } from './k3s-seen.ts';
+import { isEmpty, lostMajority } from './k3s-members.ts';
+import type { HostFacts, SeenK3s, SeenNode } from './k3s-seen.ts';
 
-const SCRIPT_ON_HOST = '/var/lib/homelab/k3s-install.sh';
-const STAMP = '/var/lib/homelab/k3s-config.sha256';
-/** Seconds until a node has to be up: images are pulled, and a join waits for etcd. */
-const READY = 600;
 /** Labels and taints are read at registration; a change of them restarts nothing. */
 const AT_REGISTRATION = ['node-label', 'node-taint'];
 
@@ -21,12 +20,26 @@ export type NodeWork = {
   /** Has run before: then it is changed only when all before it are well again. */
   exists: boolean;
   config?: string;
+  /** Files of k3s.airgap that it lacks, and their hashes, which are not noted on it. */
+  binary?: string;
+  images?: string;
+  note?: string;
   install?: string;
   enable?: string;
+  /** Another version runs than will. */
+  upgrade?: string;
+  /** Its pods go elsewhere before another version runs. A restart for anything else leaves containers running. */
+  drain?: string;
   stop?: string;
+  /** The majority of etcd is gone: it goes on alone. */
+  reset?: string;
   start?: string;
   stamp?: string;
   ready?: string;
+  /** We cordoned it, now or in a run that was ended before it took that back. */
+  uncordon?: string;
+  /** Somebody took our cordon back, and our mark is still there. */
+  unmark?: string;
   /** The cluster remembers a machine of that name that is no more. */
   forget?: string;
   text: string;
@@ -38,116 +51,77 @@ export type NodeWork = {
 export function workOn(lab: Lab, seen: SeenK3s, node: K3sNode): NodeWork {
   const facts = factsOf(seen, node.name);
   const unit = node.role === 'server' ? 'k3s' : 'k3s-agent';
-  const config = k3sConfig(lab, node, joinOf(lab, seen, node));
+  const lost = lostMajority(lab, seen);
+  const reset = lost?.survivor === node.name ? lost.arithmetic : undefined;
+  const config = k3sConfig(lab, node, reset ? 'init' : joinOf(lab, seen, node));
   const fingerprint = fingerprintOf(config);
   const text = k3sConfigText(config);
   const inCluster = seen.cluster.answers ? seen.cluster.nodes.find(({ name }) => name === node.name) : undefined;
-  const fresh = seen.hosts[node.name]?.reachable === true && !facts.joined && !facts.etcdData;
-  const forget = fresh && inCluster ? 'the machine is a new one' : undefined;
+  const fresh = !facts.joined && !facts.etcdData;
+  const forget = isEmpty(facts) && seen.hosts[node.name]?.reachable ? forgetReason(lab, seen, inCluster) : undefined;
 
   const state = facts.units[unit];
+  const runs = state?.state === 'active' || state?.state === 'activating';
   const { version: wanted } = lab.config.k3s;
-  const install = installReason(facts.version, wanted, state !== undefined);
+  const binary = fileReason(lab, seen, node.name, 'binary');
+  const images = fileReason(lab, seen, node.name, 'images');
+  const install = installReason(facts.version, wanted, state !== undefined) ?? (binary && 'it gets another binary');
   const configWhy = configReason(seen, node.name, config, text);
   const liveFingerprint = facts.startedWith ?? (facts.config && fingerprintOf(parseConfig(facts.config)));
   const start = ((): string | undefined => {
     if (!state) return 'it was never started';
-    if (state.state !== 'active' && state.state !== 'activating') return `${unit} is ${state.state || 'in no state'}`;
-    if (install) return 'new version';
+    if (!runs) return `${unit} is ${state.state || 'in no state'}`;
+    if (reset) return 'etcd goes on with it alone';
+    if (install) return facts.version === wanted ? install : 'new version';
     if (inCluster && facts.joined && inCluster.version !== wanted) return `${inCluster.version} still runs`;
     if (liveFingerprint !== fingerprint) return 'config.yaml changed since its last start';
+    if (node.gpu && facts.nvidia === 'later') return `NVIDIA's toolkit was installed after ${unit} started`;
     return configWhy === 'token differs' ? configWhy : undefined;
   })();
-  const ready = start ? 'it is started' : unreadyReason(seen, inCluster, state?.state);
+  const stop = start && runs ? start : undefined;
   const known = forget ? undefined : inCluster;
+  const upgrade = !fresh && isOther(facts, known, wanted) ? (known?.version ?? facts.version) : undefined;
+  const drain = stop && upgrade && !reset && !isAlone(lab, seen, node.name) ? 'another version will run' : undefined;
   return {
-    ...{ node, unit, text, fingerprint, install, start, ready, forget },
-    exists: facts.joined || facts.etcdData,
+    ...{ node, unit, text, fingerprint, install, start, stop, reset, forget, upgrade, drain, binary, images },
+    ready: start ? 'it is started' : unreadyReason(seen, inCluster, state?.state),
+    exists: !fresh,
     config: configWhy,
-    stop: start && (state?.state === 'active' || state?.state === 'activating') ? start : undefined,
+    note: binary || images || !isNoted(lab, seen, node.name) ? 'a look need not read them again' : undefined,
     enable: state?.enabled ? undefined : 'it does not start with the machine',
     stamp: start || facts.startedWith !== fingerprint ? 'remembers what it was started with' : undefined,
+    uncordon: drain ? 'it is back' : uncordonReason(seen, known, !fresh),
+    unmark:
+      known?.marked && !drain
+        ? 'somebody let pods in again, and who keeps them out next would be taken for us'
+        : undefined,
     labels: known && seen.cluster.answers ? labelSteps(node, known, seen.cluster.server, facts.config) : [],
   };
 }
 
-/**
- * The steps of a node.
- * @param gate what must be well before the unit is started, and before an existing node is touched at all
- * @param has ids of the steps that make the token and fetch the script, where they are in the plan
- */
-export function nodeSteps(
-  lab: Lab,
-  work: NodeWork,
-  gate: readonly string[],
-  has: { token: string[]; script: string[]; file: string },
-): Step[] {
-  const { node, unit } = work;
-  const host = node.name;
-  const id = (part: string): string => `${host}/${part}`;
-  const wait = work.exists ? gate : [];
-  const steps: Step[] = work.labels.map((step) => ({ ...step, after: [...gate] }));
-  const made = (...parts: string[]): string[] => parts.map(id).filter((one) => steps.some((step) => step.id === one));
-  const add = (part: string, why: string | undefined, title: string, after: string[], action: Step['action']): void => {
-    if (why) steps.push({ id: id(part), title, why, host, after, action });
-  };
-  const remote = (argv: string[], deadline: number): Step['action'] => ({
-    kind: 'remote',
-    host,
-    argv,
-    sudo: true,
-    deadline,
-  });
+/** Whether another version runs than will. */
+function isOther(facts: HostFacts, known: SeenNode | undefined, wanted: string): boolean {
+  return (known?.version ?? facts.version) !== wanted || facts.version !== wanted;
+}
 
-  add('config', work.config, `write ${CONFIG_FILE}`, [...has.token, ...wait, ...made('labels', 'taints')], {
-    ...{ kind: 'upload', host, path: CONFIG_FILE, content: withToken(work.text), mode: '0600', owner: 'root:root' },
-  });
-  add('script', work.install, 'bring the install script', [...has.script, ...wait], {
-    ...{ kind: 'upload', host, path: SCRIPT_ON_HOST, content: { file: has.file }, mode: '0700', owner: 'root:root' },
-  });
-  const { version } = lab.config.k3s;
-  const variables = [`INSTALL_K3S_VERSION=${version}`, 'INSTALL_K3S_SKIP_START=true'];
-  // On an existing node the unit is restarted by us, after the configuration: the script must not do it.
-  add(
-    'install',
-    work.install,
-    `install K3s ${version}`,
-    made('script', 'config'),
-    remote(['env', ...variables, 'sh', SCRIPT_ON_HOST, node.role], 900),
-  );
-  add('enable', work.enable, `enable ${unit}`, made('install'), remote(['systemctl', 'enable', unit], 60));
-  if (work.forget)
-    steps.push({
-      ...{ id: id('forget'), title: 'delete its old Node (and etcd member)', why: work.forget, host, after: [...gate] },
-      action: {
-        ...{ kind: 'kube', verb: 'delete', deadline: 120 },
-        objects: [{ apiVersion: 'v1', kind: 'Node', metadata: { name: host } }],
-      },
-    });
-  // Stopped first, and waited for: after a restart that is not waited for, the old process may still look ready.
-  add(
-    'stop',
-    work.stop,
-    `stop ${unit}`,
-    [...gate, ...made('config', 'install', 'enable', 'forget')],
-    remote(['systemctl', 'stop', unit], 120),
-  );
-  // systemd would wait for a node that never gets ready as long as it takes: `ready` waits, with a deadline.
-  add(
-    'start',
-    work.start,
-    `start ${unit}`,
-    [...gate, ...made('config', 'install', 'enable', 'forget', 'stop')],
-    remote(['systemctl', 'start', '--no-block', unit], 60),
-  );
-  add('stamp', work.stamp, `note the configuration in ${STAMP}`, made('start'), {
-    ...{ kind: 'upload', host, path: STAMP, content: `${work.fingerprint}\n`, mode: '0644', owner: 'root:root' },
-  });
-  add('ready', work.ready, `wait until it is Ready at ${version}`, [...gate, ...made('start')], {
-    ...{ kind: 'operation', name: 'node-ready', deadline: READY + 30 },
-    args: { node: host, unit, server: node.role === 'server', version, seconds: READY },
-  });
-  return steps;
+/** Whether a node's pods have nowhere to go: then they stay where they are, and go on while K3s is away. */
+function isAlone(lab: Lab, seen: SeenK3s, name: string): boolean {
+  if (!seen.cluster.answers) return lab.config.k3s.nodes.length === 1;
+  return !seen.cluster.nodes.some((other) => other.name !== name && other.ready && !other.cordoned);
+}
+
+/** A run that was ended, or killed, may have left a node cordoned; the step looks, and takes back only what was ours. */
+function uncordonReason(seen: SeenK3s, known: SeenNode | undefined, exists: boolean): string | undefined {
+  if (known?.cordoned === 'by us') return 'a run that was ended left it cordoned';
+  return exists && !seen.cluster.answers ? 'a run that was ended may have left it cordoned' : undefined;
+}
+
+/** A machine without K3s by the name of a node that the cluster knows is another one than that was. */
+function forgetReason(lab: Lab, seen: SeenK3s, inCluster: SeenNode | undefined): string | undefined {
+  if (inCluster) return 'the machine is a new one';
+  // A cluster that cannot be asked now may know one. Where there is none, the step does nothing.
+  const silent = !seen.cluster.answers && servers(lab.config).some(({ name }) => factsOf(seen, name).etcdData);
+  return silent ? 'the machine is a new one, and the cluster cannot be asked yet' : undefined;
 }
 
 function installReason(installed: string | undefined, wanted: string, unit: boolean): string | undefined {

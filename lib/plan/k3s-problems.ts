@@ -1,46 +1,62 @@
 import { quorumNote } from '../config/quorum.ts';
 import type { K3sNode } from '../config/schema.ts';
 import type { Lab } from '../lab-context.ts';
-import { TOKEN } from '../render/k3s-config.ts';
 import type { Note } from '../step.ts';
-import { factsOf } from './k3s-join.ts';
-import type { SeenK3s } from './k3s-seen.ts';
+import { airgapNotes } from './k3s-airgap.ts';
+import { skewsOf } from './k3s-clocks.ts';
+import { clusterNotes } from './k3s-cluster-problems.ts';
+import { criticalNotes } from './k3s-critical.ts';
+import { isEmpty } from './k3s-members.ts';
+import type { HostFacts, SeenK3s, SeenNode } from './k3s-seen.ts';
+import { STAMP } from './k3s-steps.ts';
 import { versionObstacle } from './k3s-version.ts';
 
 /** Beyond this certificates that a server just made are "not yet valid" elsewhere, and etcd complains. */
 const SKEW_SECONDS = 30;
-/** K3s itself, its images and some room. */
+/** K3s itself, its images and some room; and what not even K3s fits into. */
 const FREE_GIB = 5;
+const LEAST_GIB = 0.5;
 
-/** What stands in the way (blockers), and what the lab's owner should know. */
-export function k3sNotes(lab: Lab, seen: SeenK3s): Note[] {
+/** What stands in the way (blockers), and what the lab's owner should know. @param limit hosts of --limit */
+export function k3sNotes(lab: Lab, seen: SeenK3s, limit: readonly string[] = []): Note[] {
   const { nodes } = lab.config.k3s;
   return [
     quorumNote(lab.config),
-    ...nodes.flatMap((node) => nodeNotes(lab, seen, node)),
-    ...tokenNotes(lab, seen),
-    ...strangers(lab, seen),
+    ...nodes.flatMap((node) => nodeNotes(lab, seen, node, limit)),
+    ...clusterNotes(lab, seen),
+    ...criticalNotes(lab, seen),
+    ...airgapNotes(lab, seen),
   ].filter((note) => note !== undefined);
 }
 
-function nodeNotes(lab: Lab, seen: SeenK3s, node: K3sNode): (Note | undefined)[] {
-  const { name, role } = node;
-  const host = seen.hosts[name];
-  if (!host?.reachable)
-    return [
-      {
-        ...blocker(`${name} is not reachable: ${host?.reason ?? 'it was not looked at'}`, 'run provision first'),
-        ...{ waitsFor: 'provision', host: name },
-      },
-    ];
-  const { facts, skewSeconds = 0 } = host;
+function nodeNotes(lab: Lab, seen: SeenK3s, node: K3sNode, limit: readonly string[]): (Note | undefined)[] {
+  const host = seen.hosts[node.name];
+  if (!host?.reachable) return [unreachable(node, host?.reason ?? 'it was not looked at', limit)];
+  const { facts } = host;
+  const running = seen.cluster.answers ? seen.cluster.nodes.find((n) => n.name === node.name) : undefined;
+  return [
+    ...machineNotes(node, facts),
+    ...versionNotes(lab, node, facts, running),
+    clockNote(seen, node.name, facts),
+    ...gpuNotes(node, facts),
+  ];
+}
+
+/** A server's data count for all others; an agent that is left out by --limit need not be there. */
+function unreachable({ name, role }: K3sNode, reason: string, limit: readonly string[]): Note {
+  const aside = role === 'agent' && limit.length > 0 && !limit.includes(name);
+  const note = aside ? warning : blocker;
+  return {
+    ...note(`${name} is not reachable: ${reason}`, aside ? 'it is left out now' : 'run provision first'),
+    ...{ waitsFor: 'provision', host: name },
+  };
+}
+
+function machineNotes({ name, role }: K3sNode, facts: HostFacts): (Note | undefined)[] {
   const hostname = facts.hostname?.split('.')[0];
   const other = role === 'server' ? 'k3s-agent' : 'k3s';
-  const running = seen.cluster.answers ? seen.cluster.nodes.find((n) => n.name === name) : undefined;
-  const fresh = !facts.joined && !facts.etcdData;
-  const installed = fresh ? facts.version : (running?.version ?? facts.version);
-  const obstacle = installed && !fresh ? versionObstacle(installed, lab.config.k3s.version) : undefined;
   const free = (facts.freeKib ?? Number.POSITIVE_INFINITY) / 2 ** 20;
+  const room = `${name} has ${free.toFixed(1)} GiB free under /var/lib`;
   return [
     hostname && hostname !== name
       ? blocker(
@@ -54,77 +70,86 @@ function nodeNotes(lab: Lab, seen: SeenK3s, node: K3sNode): (Note | undefined)[]
           `drain it, run \`sudo ${other}-uninstall.sh\`${other === 'k3s' ? ' (this deletes its etcd data)' : ''} on it, and run this again`,
         )
       : undefined,
+    facts.readOnly
+      ? blocker(
+          `the root file system of ${name} is mounted read-only`,
+          'often its disk failed: see `dmesg` there, mend it, and boot it again',
+        )
+      : undefined,
+    free < LEAST_GIB
+      ? blocker(`${room}: K3s does not fit`, 'make room, or grow disk_gib in homelab.yaml and run provision')
+      : free < FREE_GIB
+        ? warning(`${room}; images need about ${FREE_GIB}`, 'grow its disk')
+        : undefined,
+  ];
+}
+
+function versionNotes(
+  lab: Lab,
+  { name }: K3sNode,
+  facts: HostFacts,
+  running: SeenNode | undefined,
+): (Note | undefined)[] {
+  const fresh = !facts.joined && !facts.etcdData;
+  const bereft = fresh && !isEmpty(facts);
+  const installed = running?.version ?? facts.version;
+  const obstacle = installed && !fresh ? versionObstacle(installed, lab.config.k3s.version) : undefined;
+  return [
     obstacle ? blocker(`${name}: ${obstacle.why}`, obstacle.fix) : undefined,
-    fresh && running?.ready
+    bereft
+      ? blocker(
+          `K3s was started on ${name} before, and nothing of it is in /var/lib/rancher/k3s`,
+          `is a disk not mounted? If what was there is gone for good: \`sudo rm ${STAMP}\` on it, and it counts as a new machine`,
+        )
+      : undefined,
+    facts.restoring
+      ? blocker(
+          `a restore of etcd was begun on ${name}, and is not finished: what lies on the servers is of two times`,
+          `run \`npx tsx scripts/etcd-snapshot.ts restore ${facts.restoring}\` again; it goes on`,
+        )
+      : undefined,
+    fresh && !bereft && running?.ready
       ? blocker(
           `${name} is Ready in the cluster, but the machine that answers at its address has no K3s`,
           'two machines seem to have that name or address; find the other one',
         )
       : undefined,
-    Math.abs(skewSeconds) > SKEW_SECONDS
-      ? warning(
-          `the clock of ${name} is ${Math.abs(Math.round(skewSeconds))} s ${skewSeconds < 0 ? 'behind' : 'ahead'}; certificates will be refused`,
-          'check `timedatectl` there',
-        )
-      : undefined,
-    free < FREE_GIB
-      ? warning(
-          `${name} has ${free.toFixed(1)} GiB free under /var/lib; images need about ${FREE_GIB}`,
-          'grow its disk',
-        )
-      : undefined,
   ];
 }
 
-function tokenNotes(lab: Lab, seen: SeenK3s): Note[] {
-  const file = `${lab.paths.secrets}/${TOKEN}`;
-  const members = lab.config.k3s.nodes.filter((n) => n.role === 'server' && factsOf(seen, n.name).etcdData);
-  if (!seen.tokenHash) {
-    if (members.length === 0 || adoptable(lab, seen)) return [];
-    const names = members.map(({ name }) => name).join(', ');
+/** A node that is to join with a wrong clock is refused by certificates that are "not yet valid" there. */
+function clockNote(seen: SeenK3s, name: string, facts: HostFacts): Note | undefined {
+  const skew = skewsOf(seen)[name] ?? 0;
+  if (Math.abs(skew) <= SKEW_SECONDS) return undefined;
+  const off = `the clock of ${name} is ${Math.abs(Math.round(skew))} s ${skew < 0 ? 'behind' : 'ahead of'} the others`;
+  const fix = `see \`timedatectl\` there: does it reach a time server?`;
+  return facts.joined || facts.etcdData
+    ? warning(`${off}: certificates will be refused`, fix)
+    : blocker(`${off}: certificates of the cluster would be refused, so it cannot join`, fix);
+}
+
+function gpuNotes({ name, gpu }: K3sNode, { nvidia }: HostFacts): (Note | undefined)[] {
+  if (!gpu || nvidia === 'runtime' || nvidia === 'later') return [];
+  if (nvidia === 'unseen')
     return [
-      blocker(
-        `${names} ${members.length === 1 ? 'has' : 'have'} a cluster whose token is unknown here`,
-        `put the part after "::server:" of /var/lib/rancher/k3s/server/token there into ${file} (mode 0600)`,
+      warning(
+        `${name} has NVIDIA's toolkit, and K3s does not use it although it was there at the start`,
+        'see whether /var/lib/rancher/k3s/agent/etc/containerd has a template of somebody (config*.toml.tmpl)',
       ),
     ];
-  }
-  return members
-    .filter(({ name }) => ![undefined, seen.tokenHash].includes(factsOf(seen, name).tokenHash))
-    .map(({ name }) =>
-      blocker(
-        `${name} has a cluster with another token than ${file}`,
-        `if the cluster is the one that you want, delete ${file}: its token is taken over then`,
-      ),
-    );
+  return [
+    {
+      level: 'info',
+      text: `${name} has a GPU (${gpu}), and no NVIDIA container toolkit: pods cannot use it yet`,
+      fix: "install NVIDIA's driver and nvidia-container-toolkit on it (their apt repository), and run this again",
+    },
+  ];
 }
 
-/** The server whose config.yaml has the token of a cluster that is there, when we have none ourselves. */
-export function adoptable(lab: Lab, seen: SeenK3s): string | undefined {
-  if (seen.tokenHash) return undefined;
-  return lab.config.k3s.nodes.find(({ name, role }) => {
-    const facts = factsOf(seen, name);
-    return role === 'server' && facts.etcdData && facts.tokenHash !== undefined;
-  })?.name;
-}
-
-function strangers(lab: Lab, seen: SeenK3s): Note[] {
-  if (!seen.cluster.answers) return [];
-  const known = new Set(lab.config.k3s.nodes.map(({ name }) => name));
-  return seen.cluster.nodes
-    .filter(({ name }) => !known.has(name))
-    .map(({ name }) =>
-      warning(
-        `${name} is in the cluster and not in homelab.yaml`,
-        `add it, or take it out: \`k3s kubectl drain ${name} --ignore-daemonsets --delete-emptydir-data\`, \`k3s kubectl delete node ${name}\``,
-      ),
-    );
-}
-
-function blocker(text: string, fix: string): Note {
+export function blocker(text: string, fix: string): Note {
   return { level: 'blocker', text, fix };
 }
 
-function warning(text: string, fix: string): Note {
+export function warning(text: string, fix: string): Note {
   return { level: 'warning', text, fix };
 }

@@ -1,39 +1,72 @@
-import type { K3sNode } from '../config/schema.ts';
 import type { Lab } from '../lab-context.ts';
 import { addressOf } from '../lookup.ts';
 import { TOKEN } from '../render/k3s-config.ts';
 import { kubeconfigHeader } from '../render/kubeconfig.ts';
 import type { Plan, Step } from '../step.ts';
+import { localFiles, pinStep } from './k3s-airgap.ts';
+import { adoptable } from './k3s-cluster-problems.ts';
+import { differsInServicelb } from './k3s-critical.ts';
 import { factsOf } from './k3s-join.ts';
-import { type NodeWork, nodeSteps, workOn } from './k3s-node.ts';
-import { adoptable, k3sNotes } from './k3s-problems.ts';
+import { lostMajority } from './k3s-members.ts';
+import { type NodeWork, workOn } from './k3s-node.ts';
+import { k3sNotes } from './k3s-problems.ts';
+import { guardRestarts } from './k3s-quorum.ts';
+import { copySteps, emptiedNotes, snapshotOf, snapshotStep, unsavedNotes } from './k3s-saved.ts';
 import type { SeenK3s } from './k3s-seen.ts';
+import { type Around, nodeSteps } from './k3s-steps.ts';
 import { shownPath } from './shown-path.ts';
 
 /**
  * Servers one after another (etcd takes one learner at a time, and a member that restarts must be back before
  * the next goes), then agents: new ones side by side, existing ones one by one. What needs nothing has no step.
+ * @param limit hosts of --limit; an agent that it leaves out need not be reachable
  */
-export function planK3s(lab: Lab, seen: SeenK3s): Plan {
-  const work = inTurn(lab, seen).map((node) => workOn(lab, seen, node));
+export function planK3s(lab: Lab, seen: SeenK3s, { limit = [] }: { limit?: readonly string[] } = {}): Plan {
+  const work = inTurn(lab, seen);
   const token = tokenStep(lab, seen, work);
+  const pin = pinStep(lab, seen);
   const script = scriptStep(lab, seen, work);
-  const has = { token: idsOf(token), script: idsOf(script), file: scriptFile(lab) };
-  const steps: Step[] = [...token, ...script];
+  const snapshot = snapshotOf(seen, work);
+  const copies = copySteps(seen, work);
+  const guarded = guardRestarts(lab, seen, work);
+  const around: Around = {
+    ...{
+      seen,
+      token: idsOf(token),
+      script: [...idsOf(script), ...idsOf(pin)],
+      file: scriptFile(lab),
+      snapshot: idsOf(copies),
+    },
+    ...{ lost: lostMajority(lab, seen), arithmetic: guarded.arithmetic },
+  };
+  const steps: Step[] = [...token, ...pin, ...script, ...copies];
 
+  let saved = false;
   let gate: string[] = [];
   for (const server of work.filter(({ node }) => node.role === 'server')) {
-    const own = nodeSteps(lab, server, gate, has);
+    // A cluster that answers is saved before anything; one that must be mended first, as soon as it is.
+    if (snapshot && !saved && (seen.cluster.answers || snapshot === server)) {
+      saved = true;
+      steps.push(snapshotStep(lab, snapshot, gate));
+      around.snapshot = [...around.snapshot, 'snapshot'];
+    }
+    const own = nodeSteps(lab, server, gate, around);
     steps.push(...own);
     if (own.length > 0) gate = lastOf(own);
   }
   const servers = gate;
   for (const agent of work.filter(({ node }) => node.role === 'agent')) {
-    const own = nodeSteps(lab, agent, agent.exists ? gate : servers, has);
+    const own = nodeSteps(lab, agent, agent.exists ? gate : servers, around);
     steps.push(...own);
     if (agent.exists && own.length > 0) gate = lastOf(own);
   }
-  return { steps: [...steps, ...kubeconfigStep(lab, seen, work)], notes: k3sNotes(lab, seen) };
+  return {
+    steps: [...steps, ...kubeconfigStep(lab, seen, work)],
+    notes: [
+      ...[...k3sNotes(lab, seen, limit), ...guarded.notes],
+      ...[...unsavedNotes(work, snapshot, copies), ...emptiedNotes(seen, work, limit)],
+    ],
+  };
 }
 
 /** Official, and immutable for a version: the repository's file under the version's tag. */
@@ -41,8 +74,10 @@ export function scriptUrl(version: string): string {
   return `https://raw.githubusercontent.com/k3s-io/k3s/${version.replaceAll('+', '%2B')}/install.sh`;
 }
 
-/** Where the install script of the wanted version is kept on this machine. */
-export function scriptFile(lab: Lab): string {
+/** Where the install script of the wanted version is on this machine. */
+export function scriptFile(lab: Pick<Lab, 'config' | 'paths'>): string {
+  const given = localFiles(lab).find(({ what }) => what === 'script');
+  if (given) return given.path;
   return `${lab.paths.state}/downloads/k3s-install-${lab.config.k3s.version}.sh`;
 }
 
@@ -51,15 +86,22 @@ export function kubeconfigFile(lab: Lab): string {
   return `${lab.paths.state}/kubeconfig`;
 }
 
-/** Members that are down come first, then those that run, then new ones; the first server first among equals. */
-function inTurn(lab: Lab, seen: SeenK3s): K3sNode[] {
-  const rank = ({ name, role }: K3sNode): number => {
-    if (role === 'agent') return 10;
-    const { etcdData, units } = factsOf(seen, name);
-    const turn = !etcdData ? 4 : units.k3s?.state === 'active' ? 2 : 0;
-    return turn + (name === lab.config.k3s.first_server ? 0 : 1);
+/**
+ * Members that are down come first: they may be the majority that the others need. Then new ones, so that there are
+ * more when those that run restart; but where another version is on its way, or what servers must have in common
+ * changes, new ones come last: they would not fit yet. The first server is first among equals.
+ */
+function inTurn(lab: Lab, seen: SeenK3s): NodeWork[] {
+  const all = lab.config.k3s.nodes.map((node) => workOn(lab, seen, node));
+  const newLast = all.some(({ node, upgrade }) => node.role === 'server' && upgrade) || differsInServicelb(lab, seen);
+  const rank = ({ node, reset }: NodeWork): number => {
+    if (node.role === 'agent') return 10;
+    if (reset) return 0;
+    const { etcdData, units } = factsOf(seen, node.name);
+    const turn = etcdData ? (units.k3s?.state === 'active' ? 4 : 1) : newLast ? 6 : 2;
+    return turn + (node.name === lab.config.k3s.first_server ? 0 : 0.5);
   };
-  return [...lab.config.k3s.nodes].sort((a, b) => rank(a) - rank(b));
+  return all.sort((a, b) => rank(a) - rank(b));
 }
 
 function tokenStep(lab: Lab, seen: SeenK3s, work: NodeWork[]): Step[] {
@@ -86,6 +128,7 @@ function tokenStep(lab: Lab, seen: SeenK3s, work: NodeWork[]): Step[] {
 
 function scriptStep(lab: Lab, seen: SeenK3s, work: NodeWork[]): Step[] {
   const { version } = lab.config.k3s;
+  if (lab.config.k3s.airgap?.script) return [];
   const url = scriptUrl(version);
   const pinned = lab.lock.downloads[url];
   const wanting = work.filter(({ install }) => install).map(({ node }) => node.name);

@@ -1,9 +1,11 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseDocument } from 'yaml';
 import type { LabHost } from '../../types.ts';
 import { isRecord } from '../api/thing.ts';
 import { flagsOf, type Role } from './flags.ts';
 
-/** What a K3s process was told: config.yaml, then K3S_* of its env file, then the flags of its unit file. */
+/** What a K3s process was told: config.yaml, config.yaml.d, then K3S_* of its env file, then the flags of its unit file. */
 export type K3sConfig = {
   text(flag: string): string | undefined;
   list(flag: string): string[];
@@ -16,9 +18,10 @@ export class ConfigError extends Error {}
 /**
  * Reads a host's configuration. Stricter than K3s in one thing: K3s skips a key that it does not know with a
  * warning, and the emulator ends, so that a mistyped key is found in a rehearsal.
+ * @param file instead of config.yaml: --config
  * @throws ConfigError
  */
-export function readConfig(host: LabHost, role: Role): K3sConfig {
+export function readConfig(host: LabHost, role: Role, file = '/etc/rancher/k3s/config.yaml'): K3sConfig {
   const unit = role === 'server' ? 'k3s' : 'k3s-agent';
   const given: Record<string, string[]> = {};
   const set = (flag: string, values: string[]): void => {
@@ -29,7 +32,8 @@ export function readConfig(host: LabHost, role: Role): K3sConfig {
       throw new ConfigError(`invalid value "${values[0]}" for flag -${flag}: parse error`);
     given[flag] = form === 'list' ? [...(given[flag] ?? []), ...values] : values;
   };
-  for (const [flag, values] of fromFile(host.readFile('/etc/rancher/k3s/config.yaml'))) set(flag, values);
+  for (const path of [file, ...dropIns(host, file)])
+    for (const [flag, values] of fromFile(host.readFile(path))) set(flag, values);
   for (const [flag, values] of fromEnvironment(host.readFile(`/etc/systemd/system/${unit}.service.env`)))
     set(flag, values);
   for (const [flag, values] of fromUnitFile(host.readFile(`/etc/systemd/system/${unit}.service`))) set(flag, values);
@@ -38,6 +42,16 @@ export function readConfig(host: LabHost, role: Role): K3sConfig {
     list: (flag) => (given[flag] ?? []).flatMap((value) => (flag === 'disable' ? value.split(',') : [value])),
     on: (flag) => given[flag]?.at(-1) === 'true',
   };
+}
+
+/** Files of config.yaml.d, in their order; what they say counts more. */
+function dropIns(host: LabHost, file: string): string[] {
+  const folder = join(host.root, `${file}.d`);
+  const names = existsSync(folder) ? readdirSync(folder) : [];
+  return names
+    .filter((name) => name.endsWith('.yaml'))
+    .sort()
+    .map((name) => `${file}.d/${name}`);
 }
 
 function fromFile(text: string | undefined): [string, string[]][] {

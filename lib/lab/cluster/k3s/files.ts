@@ -5,7 +5,9 @@ import type { Cluster } from '../cluster.ts';
 import { secureToken } from './token.ts';
 
 const DATA = '/var/lib/rancher/k3s';
-const ETCD = `${DATA}/server/db/etcd/member`;
+const ETCD = `${DATA}/server/db/etcd`;
+/** Where this is, K3s takes up what it was a member of; without it, it joins or begins. */
+const MEMBER = `${ETCD}/member/wal/0.wal`;
 const PASSWORD = '/etc/rancher/node/password';
 
 /** The K3s that install.sh put on a host; undefined when there is none. */
@@ -16,7 +18,7 @@ export function installedVersion(host: LabHost): string | undefined {
 
 /** What a host's disk remembers of its cluster. */
 export function membership(host: LabHost): { cluster: string; node: string } | undefined {
-  const [, cluster, node] = /^cluster=(\w+) node=(\S+)/.exec(host.readFile(ETCD) ?? '') ?? [];
+  const [, cluster, node] = /^cluster=(\w+) node=(\S+)/.exec(host.readFile(MEMBER) ?? '') ?? [];
   return cluster && node ? { cluster, node } : undefined;
 }
 
@@ -29,6 +31,12 @@ export function nodePassword(host: LabHost): string {
   return made;
 }
 
+/** The name of its member, which a server makes before it has joined anything. */
+export function nameMember(host: LabHost, node: string): void {
+  if (host.readFile(`${ETCD}/name`) === undefined)
+    host.writeFile(`${ETCD}/name`, `${node}-${randomBytes(4).toString('hex')}`, 0o600);
+}
+
 /** What a server leaves on its disk: its membership, the token, a kubeconfig. */
 export async function writeServerFiles(
   host: LabHost,
@@ -37,7 +45,7 @@ export async function writeServerFiles(
   kubeconfigMode: string,
 ): Promise<void> {
   const token = `${secureToken(cluster.caHash, cluster.secret)}\n`;
-  host.writeFile(ETCD, `cluster=${cluster.id} node=${node}\n`, 0o600);
+  host.writeFile(MEMBER, `cluster=${cluster.id} node=${node}\n`, 0o600);
   host.writeFile(`${DATA}/server/token`, token, 0o600);
   host.writeFile(`${DATA}/server/node-token`, token, 0o600);
   const agentSecret = cluster.agentSecret;
@@ -49,7 +57,7 @@ export async function writeServerFiles(
   const { ca } = cluster.options;
   if (host.readFile('/etc/rancher/k3s/k3s.yaml') !== undefined) return;
   const base64 = (text: string): string => Buffer.from(text).toString('base64');
-  const { cert, key } = await ca.issue(['system:admin']);
+  const { cert, key } = await ca.issue(['system:admin'], [], 'clientAuth');
   const kubeconfig = {
     apiVersion: 'v1',
     kind: 'Config',
@@ -70,8 +78,9 @@ export async function writeServerFiles(
   );
 }
 
-/** What every node leaves: containerd's configuration, with the NVIDIA runtime when it was there at the start. */
+/** What every node leaves that was let in: the kubelet's certificate, containerd's configuration, with the NVIDIA runtime when it was there at the start. */
 export function writeAgentFiles(host: LabHost): void {
+  host.writeFile(`${DATA}/agent/client-kubelet.crt`, 'a certificate of the kubelet\n');
   const toolkit = ['/usr/bin/nvidia-container-runtime', '/usr/local/nvidia/toolkit/nvidia-container-runtime'];
   const found = toolkit.find((path) => host.readFile(path) !== undefined);
   const runtime = found

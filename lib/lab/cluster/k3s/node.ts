@@ -44,7 +44,7 @@ export function register(cluster: Cluster, kubelet: Kubelet, config: K3sConfig):
       operatingSystem: 'linux',
       architecture: 'amd64',
       kernelVersion: '6.8.0-71-generic',
-      machineID: kubelet.generation,
+      machineID: host.readFile('/etc/machine-id')?.trim() ?? kubelet.generation,
     },
   };
   const conditions = live

@@ -1,13 +1,15 @@
 import type { Program, ProgramCall, ProgramResult } from '../../types.ts';
 import { ApiError, NoConnection } from '../api/errors.ts';
 import { fullName } from '../api/thing.ts';
-import type { Cluster } from '../cluster.ts';
 import { kubectl } from '../kubectl/index.ts';
 import { installedVersion } from './files.ts';
 import type { K3sHosts } from './hosts.ts';
+import { clusterReset } from './reset.ts';
+import { etcdSnapshot } from './snapshots.ts';
 
 const KUBECONFIG = '/etc/rancher/k3s/k3s.yaml';
-const SNAPSHOTS = '/var/lib/rancher/k3s/server/db/snapshots';
+const NO_RESPONSE =
+  'the server was unable to return a response in the time allotted, but may still be processing the request';
 
 /** The `k3s` program of a host: 127 until install.sh has put it there. */
 export function k3sProgram(hosts: K3sHosts): Program {
@@ -23,6 +25,8 @@ export function k3sProgram(hosts: K3sHosts): Program {
         return runKubectl(call, rest, version, hosts);
       case 'etcd-snapshot':
         return etcdSnapshot(call, rest, hosts);
+      case 'server':
+        return clusterReset(call, rest, hosts);
       case 'check-config':
         return { code: 0, stdout: 'STATUS: pass\n' };
       default:
@@ -59,6 +63,8 @@ function runKubectl(
     if (running?.kubelet.role !== 'server' || hosts.running(host)?.kubelet !== running.kubelet)
       throw new NoConnection(kubeconfig === undefined ? 'localhost:8080' : '127.0.0.1:6443');
     const refusal = running.cluster.refusal();
+    // What etcd says reaches nobody then: the API server waits for it, for a minute (here: not at all).
+    if (refusal === 'etcdserver: request timed out') throw new ApiError('Timeout', NO_RESPONSE);
     if (refusal) throw new ApiError('', refusal);
   };
   // Without a server there is no cluster to ask; the context then only says so.
@@ -68,44 +74,4 @@ function runKubectl(
     { api: cluster.api, host, stdin, version, serving, logs: (pod) => cluster.logs.get(fullName(pod)) ?? '' },
     args,
   );
-}
-
-/** `save` writes a file beside the database, `ls` lists them. */
-function etcdSnapshot({ host, root }: ProgramCall, args: string[], hosts: K3sHosts): ProgramResult {
-  if (!root)
-    return { code: 1, stderr: 'level=fatal msg="open /var/lib/rancher/k3s/server/token: permission denied"\n' };
-  const running = hosts.running(host);
-  if (running?.kubelet.role !== 'server')
-    return {
-      code: 1,
-      stderr:
-        'level=fatal msg="Error: see server log for details: Post \\"https://127.0.0.1:6443/db/snapshot\\": dial tcp 127.0.0.1:6443: connect: connection refused"\n',
-    };
-  const [verb] = args;
-  if (verb === 'save') return save(running.cluster, host.name, flagValue(args, '--name') ?? 'on-demand');
-  if (verb === 'ls' || verb === 'list') {
-    const rows = running.cluster.store
-      .list('k3s.cattle.io/v1', 'ETCDSnapshotFile')
-      .map((file) => `${file.metadata.name} file://${SNAPSHOTS}/${file.metadata.name}\n`);
-    return { code: 0, stdout: ['Name Location\n', ...rows].join('') };
-  }
-  return { code: 1, stderr: `No help topic for '${verb}'\n` };
-
-  function save(cluster: Cluster, node: string, name: string): ProgramResult {
-    const file = `${name}-${node}-${Math.floor(Date.now() / 1000)}`;
-    const objects = JSON.stringify(cluster.store.all().map((object) => `${object.kind} ${fullName(object)}`));
-    host.writeFile(`${SNAPSHOTS}/${file}`, objects, 0o600);
-    cluster.store.put({
-      apiVersion: 'k3s.cattle.io/v1',
-      kind: 'ETCDSnapshotFile',
-      metadata: { name: file },
-      spec: { nodeName: node, location: `file://${SNAPSHOTS}/${file}` },
-    });
-    return { code: 0, stdout: `level=info msg="Snapshot ${file} saved."\n` };
-  }
-}
-
-function flagValue(args: readonly string[], flag: string): string | undefined {
-  const at = args.indexOf(flag);
-  return at >= 0 ? args[at + 1] : args.find((arg) => arg.startsWith(`${flag}=`))?.slice(flag.length + 1);
 }

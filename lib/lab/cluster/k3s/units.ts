@@ -3,10 +3,11 @@ import { messageOf } from '../../../errors.ts';
 import type { LabHost, Unit } from '../../types.ts';
 import type { Cluster, Kubelet } from '../cluster.ts';
 import { ConfigError, criticalOf, type K3sConfig, readConfig } from './config.ts';
-import { installedVersion, membership, nodePassword, writeAgentFiles, writeServerFiles } from './files.ts';
+import { installedVersion, membership, nameMember, nodePassword, writeAgentFiles, writeServerFiles } from './files.ts';
 import type { Role } from './flags.ts';
-import type { K3sHosts } from './hosts.ts';
+import { type K3sHosts, Killed } from './hosts.ts';
 import { register } from './node.ts';
+import { forgetReset } from './reset.ts';
 import { hashOf, refusal } from './token.ts';
 
 /** K3s gave up, with the words of its last log line. */
@@ -23,13 +24,14 @@ export function k3sUnit(role: Role, hosts: K3sHosts): Unit {
         await start(role, host, hosts);
         return { ok: true };
       } catch (error) {
+        if (error instanceof Killed) return { ok: false };
         if (!(error instanceof Fatal || error instanceof ConfigError)) throw error;
         host.log(name, `level=fatal msg=${JSON.stringify(messageOf(error))}`);
         return { ok: false };
       }
     },
     async stop(host) {
-      await sleep(hosts.pace.unitStop);
+      await new Promise((resolve) => setTimeout(resolve, hosts.pace.unitStop));
       await hosts.stopped(host);
     },
   };
@@ -41,6 +43,9 @@ async function start(role: Role, host: LabHost, hosts: K3sHosts): Promise<void> 
   if (!version)
     throw new Fatal(`${unit}.service: Unable to locate executable '/usr/local/bin/k3s': No such file or directory`);
   host.log(unit, `level=info msg="Starting k3s${role === 'agent' ? ' agent' : ''} ${version}"`);
+  // A start leaves what it unpacks, also one that fails.
+  host.writeFile('/var/lib/rancher/k3s/data/.lock', '', 0o600);
+  await hosts.pause(host, hosts.faults.slow[`${host.name}/${unit}`] ?? 0);
   const fault = hosts.faults.units[`${host.name}/${unit}`];
   if (fault) throw new Fatal(fault);
   const config = readConfig(host, role);
@@ -58,12 +63,21 @@ async function start(role: Role, host: LabHost, hosts: K3sHosts): Promise<void> 
 /** A server takes up the data on its disk, joins another server, or starts a cluster; in this order. */
 async function serve(kubelet: Kubelet, config: K3sConfig, hosts: K3sHosts): Promise<Cluster> {
   const { host, node } = kubelet;
+  nameMember(host, node);
   const kept = membership(host);
+  if (kept && hosts.clusters.some(({ formerIds }) => formerIds.has(kept.cluster)))
+    throw new Fatal(
+      'starting kubernetes: preparing server: start managed database: request sent was ignored by remote peer due to cluster ID mismatch',
+    );
   const own = kept && hosts.clusters.find(({ id }) => id === kept.cluster);
+  if (kept && hosts.clusters.some(({ formerIds }) => formerIds.has(kept.cluster)))
+    throw new Fatal(
+      'starting kubernetes: preparing server: start managed database: request sent was ignored by remote peer due to cluster ID mismatch',
+    );
   const url = config.text('server');
   let cluster: Cluster;
   if (own?.members.has(kept?.node ?? '')) {
-    await sleep(hosts.pace.unitStart);
+    await hosts.pause(host, hosts.pace.unitStart);
     const token = tokenOf(host, config);
     if (token !== undefined && refusal(token, own.caHash, [own.secret], '') !== undefined)
       throw new Fatal(
@@ -74,7 +88,7 @@ async function serve(kubelet: Kubelet, config: K3sConfig, hosts: K3sHosts): Prom
   } else if (url) {
     cluster = await joinAsServer(kubelet, config, url, hosts);
   } else {
-    await sleep(hosts.pace.unitStart);
+    await hosts.pause(host, hosts.pace.unitStart);
     const token = tokenOf(host, config) ?? randomBytes(16).toString('hex');
     if (token.startsWith('K10'))
       throw new Fatal(
@@ -89,6 +103,7 @@ async function serve(kubelet: Kubelet, config: K3sConfig, hosts: K3sHosts): Prom
     rememberPassword(cluster, kubelet);
   }
   cluster.members.add(node);
+  forgetReset(host);
   await writeServerFiles(host, cluster, node, config.text('write-kubeconfig-mode') ?? '600');
   return cluster;
 }
@@ -96,7 +111,7 @@ async function serve(kubelet: Kubelet, config: K3sConfig, hosts: K3sHosts): Prom
 async function joinAsServer(kubelet: Kubelet, config: K3sConfig, url: string, hosts: K3sHosts): Promise<Cluster> {
   const { host, node } = kubelet;
   const preparing = (words: string): Fatal => new Fatal(`starting kubernetes: preparing server: ${words}`);
-  const cluster = reach(url, hosts, (words) => preparing(`failed to get CA certs: ${words}`));
+  const cluster = reach(host, url, hosts, (words) => preparing(`failed to get CA certs: ${words}`));
   const token = tokenOf(host, config);
   if (!token) throw preparing('--token is required to join a cluster');
   const refused = refusal(token, cluster.caHash, [cluster.secret], url);
@@ -117,17 +132,35 @@ async function joinAsServer(kubelet: Kubelet, config: K3sConfig, url: string, ho
     throw new Fatal(
       'starting kubernetes: preparing server: start managed database: joining etcd cluster: etcdserver: too many learner members in cluster',
     );
-  rememberPassword(cluster, kubelet);
   cluster.learner = node;
   try {
-    await sleep(hosts.pace.unitStart);
+    await hosts.pause(host, hosts.pace.unitStart);
+    await untilPeersConnect(kubelet, cluster, hosts);
   } finally {
     cluster.learner = undefined;
   }
   const down = cluster.refusal();
   if (down)
     throw new Fatal(`starting kubernetes: preparing server: start managed database: joining etcd cluster: ${down}`);
+  rememberPassword(cluster, kubelet);
   return cluster;
+}
+
+/** A learner that its peers do not reach is not made a member: K3s waits for it, and says so again and again. */
+async function untilPeersConnect({ host }: Kubelet, cluster: Cluster, hosts: K3sHosts): Promise<void> {
+  const apart = (): LabHost | undefined =>
+    cluster.servers().find((peer) => hosts.blocks(host, peer.host, 2380) || hosts.blocks(peer.host, host, 2380))?.host;
+  for (let peer = apart(); peer; peer = apart()) {
+    host.log(
+      'k3s',
+      `{"level":"warn","msg":"prober detected unhealthy status","error":"dial tcp ${peer.address}:2380: i/o timeout"}`,
+    );
+    host.log(
+      'k3s',
+      'level=info msg="Failed to test etcd connection: this server has not yet been promoted from learner to voting member"',
+    );
+    await hosts.pause(host, 100);
+  }
 }
 
 async function joinAsAgent(kubelet: Kubelet, config: K3sConfig, hosts: K3sHosts): Promise<Cluster> {
@@ -136,9 +169,10 @@ async function joinAsAgent(kubelet: Kubelet, config: K3sConfig, hosts: K3sHosts)
   if (!url) throw new Fatal('--server is required');
   const token = tokenOf(host, config);
   if (!token) throw new Fatal('--token is required');
-  await sleep(hosts.pace.unitStart);
+  await hosts.pause(host, hosts.pace.unitStart);
   const failed = (words: string): Fatal => new Fatal(`Failed to validate connection to cluster at ${url}: ${words}`);
-  const cluster = reachAny(host, hosts) ?? reach(url, hosts, (words) => failed(`failed to get CA certs: ${words}`));
+  const cluster =
+    reachAny(host, hosts) ?? reach(host, url, hosts, (words) => failed(`failed to get CA certs: ${words}`));
   const secrets = [cluster.secret, ...(cluster.agentSecret ? [cluster.agentSecret] : [])];
   const refused = refusal(token, cluster.caHash, secrets, url);
   if (refused) throw failed(refused);
@@ -157,7 +191,7 @@ function reachAny(host: LabHost, hosts: K3sHosts): Cluster | undefined {
 }
 
 /** The cluster whose server runs at a URL. @throws what `failed` makes of the words */
-function reach(url: string, hosts: K3sHosts, failed: (words: string) => Fatal): Cluster {
+function reach(from: LabHost, url: string, hosts: K3sHosts, failed: (words: string) => Fatal): Cluster {
   const [, address = '', port = '6443'] = /^https:\/\/\[?([^\]/]+?)\]?(?::(\d+))?\/?$/.exec(url) ?? [];
   if (!address) throw new Fatal(`invalid server url: ${url}`);
   const cluster = hosts.clusters.find((c) =>
@@ -166,6 +200,15 @@ function reach(url: string, hosts: K3sHosts, failed: (words: string) => Fatal): 
       .some(({ host, node }) => port === '6443' && (host.address === address || node === address.split('.')[0])),
   );
   if (!cluster) throw failed(`Get "${url}/cacerts": dial tcp ${address}:${port}: connect: connection refused`);
+  const server = cluster.servers().find(({ host, node }) => host.address === address || node === address.split('.')[0]);
+  if (server && hosts.blocks(from, server.host, 6443))
+    throw failed(`Get "${url}/cacerts": dial tcp ${address}:${port}: i/o timeout`);
+  const clock = (host: LabHost): number => hosts.faults.clocks[host.name] ?? 0;
+  // Its certificates are as young as the cluster, and begin when it was made.
+  if (server && clock(from) < clock(server.host) - 60)
+    throw failed(
+      `Get "${url}/cacerts": tls: failed to verify certificate: x509: certificate has expired or is not yet valid`,
+    );
   return cluster;
 }
 
@@ -205,8 +248,4 @@ function tokenOf(host: LabHost, config: K3sConfig): string | undefined {
   const fromFile = file === undefined ? undefined : host.readFile(file)?.trim();
   if (file !== undefined && fromFile === undefined) throw new Fatal(`open ${file}: no such file or directory`);
   return config.text('token') ?? fromFile;
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
