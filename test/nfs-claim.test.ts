@@ -2,7 +2,9 @@ import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { at } from '../lib/loose.ts';
 import type { Kube, KubeRef } from '../lib/ports/types.ts';
+import { WITNESS } from '../lib/render/nfs-errand.ts';
 import type { KubeObject, Proof } from '../lib/step.ts';
 import { proveClaim } from '../lib/verify/nfs-claim.ts';
 import { type TestLab, testLab } from './hosts-lab.ts';
@@ -24,6 +26,13 @@ const volume = (name: string, namespace: string): KubeObject => ({
   spec: { storageClassName: 'nfs-client', claimRef: { namespace, name: 'claim' } },
 });
 
+/** What the kubelet does with the pod that writes. */
+let runPod: (pod: KubeObject, volume: string) => void;
+const writes: typeof runPod = (pod, volume) => {
+  writeFileSync(join(volume, WITNESS), `${at(pod, 'spec.containers.0.env.0.value')}\n`);
+  put({ ...pod, status: { phase: 'Succeeded' } });
+};
+
 /** @param subDir what the driver names the folder of a claim */
 function kubeWith(subDir: (namespace: string, name: string) => string): Kube {
   return {
@@ -31,6 +40,7 @@ function kubeWith(subDir: (namespace: string, name: string) => string): Kube {
     get: async (ref) => objects.get(keyOf(ref)),
     list: async (_version, kind) => [...objects.values()].filter((object) => object.kind === kind),
     logs: async () => '',
+    survey: async () => ({ ok: true, value: [] }),
     delete: async (refs) => {
       for (const ref of refs) objects.delete(keyOf(ref));
     },
@@ -38,6 +48,7 @@ function kubeWith(subDir: (namespace: string, name: string) => string): Kube {
       for (const object of applied) {
         put(object);
         const { name, namespace = '' } = object.metadata;
+        if (object.kind === 'Pod') runPod(object, join(folder, subDir(namespace, 'claim')));
         if (object.kind !== 'PersistentVolumeClaim') continue;
         world.nas.provision('10.20.10.20', SHARE, subDir(namespace, name), '10.20.11.80');
         put(volume(`pvc-${namespace}`, namespace));
@@ -55,6 +66,7 @@ Claims.before(async () => {
 });
 Claims.before.each(() => {
   objects = new Map();
+  runPod = writes;
 });
 Claims.after(() => world.close());
 
@@ -70,7 +82,10 @@ Claims('binds, has its folder, and leaves nothing', async () => {
   const [proof, ...others] = await prove();
   assert.equal(others, []);
   assert.is(proof?.ok, true);
-  assert.match(proof?.detail ?? '', /^bound; homelab-proof-[0-9a-f]{8}-claim is in unas\/K3sStorage$/);
+  assert.match(
+    proof?.detail ?? '',
+    /^bound; what a pod wrote is in homelab-proof-[0-9a-f]{8}-claim of unas\/K3sStorage$/,
+  );
   assert.is(objects.size, 0);
   assert.equal(readdirSync(folder), []);
 });
@@ -80,6 +95,25 @@ Claims('a driver that names folders otherwise is disproved', async () => {
   assert.is(proof?.ok, false);
   assert.match(proof?.detail ?? '', /^bound, but homelab-proof-[0-9a-f]{8}-claim: the folder is not there$/);
   assert.equal(readdirSync(folder), ['pvc-claim']);
+});
+
+Claims('a pod that cannot write disproves it, in the kubelet`s words', async () => {
+  runPod = (pod) => {
+    put({ ...pod, status: { phase: 'Failed' } });
+    const { namespace } = pod.metadata;
+    const event = { apiVersion: 'v1', kind: 'Event', type: 'Warning', reason: 'FailedMount' };
+    put({ ...event, metadata: { name: 'e', namespace }, message: 'MountVolume.SetUp failed :\n access denied' });
+  };
+  const [proof] = await prove();
+  assert.is(proof?.ok, false);
+  assert.is(proof?.detail, 'bound, but no pod can write into it: it failed; MountVolume.SetUp failed : access denied');
+});
+
+Claims('what a pod wrote elsewhere is not in the export', async () => {
+  runPod = (pod) => put({ ...pod, status: { phase: 'Succeeded' } });
+  const [proof] = await prove();
+  assert.is(proof?.ok, false);
+  assert.match(proof?.detail ?? '', /^bound, but homelab-proof-\w+-claim: what the pod wrote is not in it/);
 });
 
 Claims('what interrupted runs left goes too; what is not theirs stays', async () => {

@@ -3,10 +3,9 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { APPLICATION, ownersObjects } from '../lib/lab/owner.ts';
-import { openLab } from '../lib/lab-context.ts';
-import { buildPorts } from '../lib/ports/index.ts';
 import type { Ports } from '../lib/ports/types.ts';
 import { type FullLab, startFullLab } from './full-lab.ts';
+import { withPorts as portsOf } from './lab-ports.ts';
 
 /** setup-nfs, setup-ingress and new-ingress as a person runs them, one story from test to test. */
 const test = suite('storage and ingress in the lab');
@@ -24,16 +23,7 @@ test.after(() => full.close());
 const nas = (path: string): string => join(full.workspace.folder, 'nas', 'unas', path);
 const application = (path: string): string => join(full.workspace.folder, 'applications', path);
 
-/** Ports as a script has them. */
-async function withPorts<T>(work: (ports: Ports) => Promise<T>): Promise<T> {
-  const { lab, secrets, settings } = openLab(full.workspace.configFile, {});
-  const ports = buildPorts(lab, secrets, settings);
-  try {
-    return await work(ports);
-  } finally {
-    await ports.close();
-  }
-}
+const withPorts = <T>(work: (ports: Ports) => Promise<T>): Promise<T> => portsOf(full.workspace.configFile, work);
 
 test('storage: set up, proven from every host, and the proof leaves nothing', async () => {
   const { code, stderr } = await full.script('setup-nfs', '--yes');
@@ -42,7 +32,7 @@ test('storage: set up, proven from every host, and the proof leaves nothing', as
   assert.match(stderr, /✓ pve-01 cannot mount unas:\S+K3sStorage: refused: mount.nfs: access denied by server/);
   assert.match(
     stderr,
-    /✓ a claim of nfs-client gets its folder: bound; homelab-proof-\w{8}-claim is in unas\/K3sStorage/,
+    /✓ a claim of nfs-client gets its folder: bound; what a pod wrote is in homelab-proof-\w{8}-claim of unas\/K3sStorage/,
   );
   assert.equal(readdirSync(nas('K3sStorage')), []);
   assert.not.match(JSON.stringify(full.lab.cluster.snapshot()), 'homelab-proof-');

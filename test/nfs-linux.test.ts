@@ -4,6 +4,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { observeNas } from '../lib/observe/nfs.ts';
 import { planExports } from '../lib/plan/nfs-exports.ts';
+import type { LinuxNasSeen } from '../lib/plan/nfs-seen.ts';
 import type { Plan } from '../lib/step.ts';
 import { type TestLab, testLab } from './hosts-lab.ts';
 
@@ -22,7 +23,7 @@ Linux.after(() => world.close());
 
 async function look(): Promise<Plan> {
   const { config } = world.lab;
-  const plan = planExports(world.lab, { unas: await observeNas(config.nas[0]!, world.ssh) });
+  const plan = planExports(world.lab, { nas: { unas: await observeNas(config.nas[0]!, world.ssh) }, hosts: {} });
   return { ...plan, notes: plan.notes.filter(({ level }) => level !== 'info') };
 }
 
@@ -85,4 +86,31 @@ Linux('a client that homelab.yaml does not name is a warning', async () => {
     ['warning: unas exports /var/nfs/shared/VMStorage to * too, which homelab.yaml does not allow'],
   );
 });
+Linux('a parent folder that is open makes ours moot', async () => {
+  const { notes } = planExports(world.lab, {
+    nas: { unas: { ok: true, value: { ...(await seen()), active: `${(await seen()).active}\n/var/nfs  *(rw)` } } },
+    hosts: {},
+  });
+  const loud = notes.filter(({ level }) => level === 'warning').map(({ text }) => text);
+  assert.equal(
+    loud.filter((text) => text.includes('lies in it')),
+    SHARES.map((share) => `unas exports /var/nfs to *, and ${share} lies in it: who may mount the one has the other`),
+  );
+});
+
+Linux('where sudo is refused, nothing was seen', async () => {
+  const refused = { ...world.ssh, read: async () => ({ ok: true as const, value: denied }) };
+  const answer = await observeNas(world.lab.config.nas[0]!, refused);
+  assert.equal(answer, {
+    ok: false,
+    reason: 'it cannot be looked at as root (exit code 1): sudo: a password is required',
+  });
+});
+const denied = { code: 1, stdout: '', stderr: 'sudo: a password is required\n' };
+
+async function seen(): Promise<LinuxNasSeen> {
+  const answer = await observeNas(world.lab.config.nas[0]!, world.ssh);
+  if (!answer.ok) throw new Error(answer.reason);
+  return answer.value;
+}
 Linux.run();

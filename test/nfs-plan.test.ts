@@ -3,10 +3,12 @@ import * as assert from 'uvu/assert';
 import type { Lab } from '../lib/lab-context.ts';
 import { planNfs } from '../lib/plan/nfs.ts';
 import { collisions } from '../lib/plan/nfs-collisions.ts';
-import { allowedOf } from '../lib/plan/nfs-exports.ts';
-import type { NfsClusterSeen, NfsSeen } from '../lib/plan/nfs-seen.ts';
-import { activeExports, exportsFile, settingsToEnter } from '../lib/render/exports.ts';
+import { allowedOf, setByHand } from '../lib/plan/nfs-exports.ts';
+import type { NfsClusterSeen, NfsHostSeen, NfsSeen } from '../lib/plan/nfs-seen.ts';
+import type { Answer } from '../lib/ports/types.ts';
+import { activeExports, exportsFile } from '../lib/render/exports.ts';
 import { helmChart } from '../lib/render/helm-chart.ts';
+import { settingsText } from '../lib/render/nas-settings.ts';
 import { csiDriverChart, folderOf, IS_DEFAULT, nfsStorageClass, subDir } from '../lib/render/nfs.ts';
 import { inOrder, type KubeObject } from '../lib/step.ts';
 import { labWith } from './k3s-fixtures.ts';
@@ -16,7 +18,7 @@ const lab = labWith();
 const linux = labWith((config) => {
   config.nas[0]!.kind = 'linux';
 });
-const [unas, synology] = lab.config.nas as [Lab['config']['nas'][0], Lab['config']['nas'][0]];
+const unas = lab.config.nas[0]!;
 const nfsClass = lab.config.storage_classes[1]!;
 const K3S = ['10.20.11.80', '10.20.11.81', '10.20.11.85'];
 const PROXMOX = ['10.20.11.11', '10.20.11.12', '10.20.11.13'];
@@ -54,13 +56,20 @@ Render('what exportfs -s says', () => {
   ]);
   assert.equal(activeExports(''), []);
 });
-Render('what to enter by hand names path, addresses, squash and version', () => {
-  const [vm] = allowedOf(lab, unas);
-  const [backups] = allowedOf(lab, synology);
-  for (const word of ['/var/nfs/shared/VMStorage', ...PROXMOX, 'no squash', 'NFS version 3'])
-    assert.ok(settingsToEnter(unas, vm!).includes(word), word);
-  for (const word of ['/volume1/k3s-backups', ...K3S, 'No mapping', 'NFSv4.1'])
-    assert.ok(settingsToEnter(synology, backups!).includes(word), word);
+Render('what to enter by hand: a field a line, each client by its address, of no NAS that is set over SSH', () => {
+  const lines = settingsText(setByHand(lab)).split('\n');
+  const values = (name: string): string[] =>
+    lines.flatMap((line) => (line.trim().startsWith(name) ? [line.trim().slice(name.length).trim()] : []));
+  assert.equal(values('Hostname or IP'), K3S.slice(0, 2));
+  assert.equal(values('client'), [...PROXMOX, ...K3S]);
+  assert.equal([values('Squash'), values('Security'), values('Privilege')], [['No mapping'], ['sys'], ['Read/Write']]);
+  assert.equal(values('Maximum NFS protocol'), ['NFSv4.1 or newer']);
+  for (const path of ['/var/nfs/shared/VMStorage', '/volume1/k3s-backups'])
+    assert.ok(
+      lines.some((line) => line.endsWith(path)),
+      path,
+    );
+  assert.not.match(settingsText(setByHand(linux)), 'unas');
 });
 Render('the folder of a claim', () => {
   assert.is(subDir('{namespace}-{pvc-name}'), '${pvc.metadata.namespace}-${pvc.metadata.name}');
@@ -120,15 +129,27 @@ const cluster: NfsClusterSeen = {
   chart: { chart, rolledOut: true },
   classes: [localPath('true'), wantedClass],
   claims: [],
+  pods: [],
 };
 const storage = {
   ...{ storage: 'nas-vmstorage', type: 'nfs', server: '10.20.10.20', export: '/var/nfs/shared/VMStorage' },
   content: 'backup,images,iso',
 };
-const yes = { ok: true as const, value: true };
+const OPEN = ['10.20.10.20 2049', '10.20.10.20 111', '10.20.11.10 2049'];
+/** A host with an NFS client that reaches every NAS; `change` what is otherwise. */
+const host = (change: Partial<NfsHostSeen> = {}): Answer<NfsHostSeen> => ({
+  ok: true,
+  value: { client: true, open: OPEN, closed: [], exports: {}, broken: [], ...change },
+});
+const HOSTS = ['k3s-cp-01', 'k3s-cp-02', 'k3s-gpu-01', 'pve-01', 'pve-02', 'pve-03'];
+const everywhere = (change: Partial<NfsHostSeen> = {}): NfsSeen['hosts'] =>
+  Object.fromEntries(HOSTS.map((name) => [name, host(change)]));
+const NOW = Date.parse('2026-11-23T12:00:00Z');
 const done: NfsSeen = {
   nas: {},
-  nodes: { 'k3s-cp-01': yes, 'k3s-cp-02': yes, 'k3s-gpu-01': yes },
+  hosts: everywhere(),
+  applications: [],
+  now: NOW,
   storages: { ok: true, value: [storage] },
   cluster: { ok: true, value: cluster },
 };
@@ -150,6 +171,17 @@ const claim = (namespace: string, name: string, storageClassName = 'nfs-client')
   spec: { storageClassName },
 });
 
+const hanging = {
+  ...{ source: '10.20.10.20:/var/nfs/shared/K3sStorage/a', why: 'Stale file handle' },
+  target: '/var/lib/kubelet/pods/u-1/mount',
+};
+const creating = { containerStatuses: [{ state: { waiting: { reason: 'ContainerCreating' } } }] };
+/** A pod of namespace `a` that has a claim. */
+const pod = (name: string, more: { metadata?: object; status?: object }, claimName = 'data'): KubeObject => ({
+  ...{ apiVersion: 'v1', kind: 'Pod', metadata: { name, namespace: 'a', ...more.metadata }, status: more.status },
+  spec: { nodeName: 'k3s-cp-01', volumes: [{ persistentVolumeClaim: { claimName } }] },
+});
+
 type Case = [what: string, lab: Lab, seen: Partial<NfsSeen>, steps: string[], notes?: string[]];
 const cases: Case[] = [
   ['everything as it should be', lab, {}, []],
@@ -158,7 +190,7 @@ const cases: Case[] = [
     'nothing there',
     lab,
     {
-      nodes: { 'k3s-cp-01': { ok: true, value: false } },
+      hosts: { ...everywhere(), 'k3s-cp-01': host({ client: false }) },
       storages: { ok: true, value: [] },
       ...inCluster({ chart: { rolledOut: false }, classes: [localPath('true')] }),
     },
@@ -265,6 +297,143 @@ const cases: Case[] = [
     ['warning: the claims a/b-c and a-b/c share the folder a-b-c of nfs-client'],
   ],
   [
+    'claims of applications/ that would share a folder',
+    lab,
+    {
+      ...inCluster({ claims: [claim('a', 'b-c')] }),
+      applications: [
+        { place: 'applications/x/pvc.yaml', object: claim('a-b', 'c') },
+        { place: 'applications/x/again.yaml', object: claim('a', 'b-c') },
+        {
+          place: 'applications/y/db.yaml',
+          object: {
+            ...{ apiVersion: 'apps/v1', kind: 'StatefulSet', metadata: { name: 'web', namespace: 'y' } },
+            spec: {
+              replicas: 2,
+              volumeClaimTemplates: [{ metadata: { name: 'data' }, spec: { storageClassName: 'nfs-client' } }],
+            },
+          },
+        },
+        { place: 'applications/z/pvc.yaml', object: claim('y-data', 'web-1') },
+      ],
+    },
+    [],
+    [
+      'warning: the claims a/b-c and a-b/c (applications/x/pvc.yaml) share the folder a-b-c of nfs-client',
+      'warning: the claims y/data-web-1 (applications/y/db.yaml) and y-data/web-1 (applications/z/pvc.yaml) share the folder y-data-web-1 of nfs-client',
+    ],
+  ],
+  [
+    'a NAS is off: said once, and before anything depends on it',
+    lab,
+    { hosts: everywhere({ open: [OPEN[2]!], closed: OPEN.slice(0, 2) }) },
+    [],
+    [`blocker: unas (10.20.10.20): NFS (port 2049) does not answer, asked from ${HOSTS.join(', ')}`],
+  ],
+  [
+    'NFSv3 without a portmapper',
+    lab,
+    { hosts: everywhere({ closed: ['10.20.10.20 111'] }) },
+    [],
+    [
+      `blocker: unas (10.20.10.20): its portmapper (port 111), which NFSv3 needs, does not answer, asked from ${HOSTS.join(', ')}`,
+    ],
+  ],
+  [
+    'a host cannot reach a NAS of which it is a client',
+    lab,
+    { hosts: { ...everywhere(), 'k3s-cp-02': host({ closed: ['10.20.10.20 2049'] }) } },
+    [],
+    ['blocker: unas (10.20.10.20): NFS (port 2049) does not answer k3s-cp-02, though it answers others'],
+  ],
+  [
+    'a host cannot reach a NAS that it does not use',
+    lab,
+    { hosts: { ...everywhere(), 'pve-01': host({ closed: ['10.20.11.10 2049'] }) } },
+    [],
+  ],
+  [
+    'a Proxmox node cannot be asked',
+    lab,
+    { hosts: { ...everywhere(), 'pve-02': down } },
+    [],
+    ['warning: no answer by SSH from pve-02 (down): what can be mounted there cannot be tried'],
+  ],
+  [
+    'the NAS says that it has no such export',
+    lab,
+    {
+      hosts: {
+        ...everywhere(),
+        'k3s-cp-01': host({ exports: { '10.20.10.20': [{ path: '/var/nfs/shared/VMStorage', clients: ['*'] }] } }),
+      },
+    },
+    [],
+    ['blocker: unas has no export /var/nfs/shared/K3sStorage for k3s-cp-01 (it shows /var/nfs/shared/VMStorage)'],
+  ],
+  [
+    'a NAS that shows each host only what it may mount, asked by who may not mount the other',
+    lab,
+    {
+      hosts: {
+        ...everywhere(),
+        'pve-01': host({ exports: { '10.20.10.20': [{ path: '/var/nfs/shared/VMStorage', clients: ['*'] }] } }),
+      },
+    },
+    [],
+    [],
+  ],
+  [
+    'the same of NFSv4, which may name it from another root: the mount will tell',
+    lab,
+    {
+      hosts: {
+        ...everywhere(),
+        'k3s-cp-01': host({ exports: { '10.20.11.10': [{ path: '/exports/k3s-backups', clients: ['*'] }] } }),
+      },
+    },
+    [],
+    ['warning: synology has no export /volume1/k3s-backups for k3s-cp-01 (it shows /exports/k3s-backups)'],
+  ],
+  [
+    'a mount that hangs after an outage, and the pod that has it',
+    lab,
+    {
+      hosts: { ...everywhere(), 'k3s-cp-01': host({ broken: [hanging] }) },
+      ...inCluster({ pods: [pod('web', { metadata: { uid: 'u-1' } })] }),
+    },
+    [],
+    [
+      'warning: k3s-cp-01: a mount of unas hangs, though unas answers: /var/lib/kubelet/pods/u-1/mount (Stale file handle)',
+    ],
+  ],
+  [
+    'a mount of another NAS is not ours to judge',
+    lab,
+    { hosts: { ...everywhere(), 'k3s-cp-01': host({ broken: [{ ...hanging, source: '10.9.9.9:/x' }] }) } },
+    [],
+  ],
+  [
+    'pods that are stuck with a volume on NFS',
+    lab,
+    inCluster({
+      claims: [claim('a', 'data'), claim('a', 'local', 'local-path')],
+      pods: [
+        pod('starts', { status: { phase: 'Pending', startTime: '2026-11-23T11:50:00Z', ...creating } }),
+        pod('just-starts', { status: { phase: 'Pending', startTime: '2026-11-23T11:58:00Z', ...creating } }),
+        pod('ends', { metadata: { deletionTimestamp: '2026-11-23T11:50:00Z' } }),
+        pod('just-ends', { metadata: { deletionTimestamp: '2026-11-23T11:59:30Z' } }),
+        pod('elsewhere', { metadata: { deletionTimestamp: '2026-11-23T11:50:00Z' } }, 'local'),
+        pod('runs', { status: { phase: 'Running', startTime: '2026-11-23T10:00:00Z' } }),
+      ],
+    }),
+    [],
+    [
+      'warning: Pod a/starts on k3s-cp-01 is stuck (ContainerCreating) with a volume on NFS',
+      'warning: Pod a/ends on k3s-cp-01 is stuck (Terminating) with a volume on NFS',
+    ],
+  ],
+  [
     'an unknown placeholder',
     labWith((config) => {
       config.storage_classes[1]!.path = '{namespace}-{name}';
@@ -297,7 +466,7 @@ const cases: Case[] = [
   [
     'a node is down',
     lab,
-    { nodes: { ...done.nodes, 'k3s-cp-02': down } },
+    { hosts: { ...everywhere(), 'k3s-cp-02': down } },
     ['k3s-cp-02/apt-update: unknown', 'k3s-cp-02/nfs-common: unknown'],
     ['blocker: no answer by SSH from k3s-cp-02 (down)'],
   ],
@@ -388,8 +557,23 @@ for (const [what, of, seen, steps, notes = []] of cases)
       notes,
     );
   });
-Planning('what a NAS must be told by hand is a note an export', () => {
-  assert.is(planNfs(lab, done).notes.filter(({ text }) => text.startsWith('set by hand')).length, 3);
+Planning('that local-path is the default is K3s`s field, and taken over; what is ours is not forced on anybody', () => {
+  const classes = [localPath('false'), { ...wantedClass, mountOptions: [] }];
+  const { steps } = planNfs(lab, { ...done, ...inCluster({ classes }) });
+  const forced = steps.map(({ id, action }) => [id, action.kind === 'kube' && action.force === true]);
+  assert.equal(forced, [
+    ['class/nfs-client', false],
+    ['class/local-path', true],
+  ]);
+});
+
+Planning('a NAS that does not say what it exports: where to read what to enter', () => {
+  assert.equal(
+    planNfs(lab, done).notes.map(({ text }) => text),
+    ['unas', 'synology'].map(
+      (name) => `the exports of ${name} are set by hand; npx tsx scripts/setup-nfs.ts --settings prints what to enter`,
+    ),
+  );
 });
 Planning('the storage is added as homelab.yaml says', () => {
   const [step] = planNfs(lab, { ...done, storages: { ok: true, value: [] } }).steps;

@@ -42,7 +42,7 @@ Storage.after.each(({ world }) => world.close());
 /** The steps about Proxmox, with everything else as it should be. */
 async function planned(lab: Lab, pve: Pve): Promise<Step[]> {
   const storages = await pve.get<PveStorage[]>('/storage');
-  const seen: NfsSeen = { nas: {}, nodes: {}, storages, cluster: { ok: false, reason: '' } };
+  const seen: NfsSeen = { nas: {}, hosts: {}, applications: [], now: 0, storages, cluster: { ok: false, reason: '' } };
   return planNfs(lab, seen).steps.filter(({ action }) => action.kind === 'pve');
 }
 

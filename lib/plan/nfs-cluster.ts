@@ -1,6 +1,6 @@
 import type { Config } from '../config/schema.ts';
 import { findExport } from '../lookup.ts';
-import { dig, isMap } from '../loose.ts';
+import { isMap } from '../loose.ts';
 import {
   CSI_WORKLOADS,
   csiDriverChart,
@@ -11,12 +11,13 @@ import {
 } from '../render/nfs.ts';
 import type { KubeObject, Note, Plan, Step } from '../step.ts';
 import { chartSteps } from './chart-steps.ts';
+import type { Placed } from './convention-problem.ts';
 import { differences, needsApply } from './differences.ts';
-import { collisions } from './nfs-collisions.ts';
+import { claimsOf, collisions } from './nfs-collisions.ts';
 import type { NfsClusterSeen } from './nfs-seen.ts';
 
 /** The CSI driver, the StorageClasses, and which of them is the default. */
-export function planStorageClasses(config: Config, seen: NfsClusterSeen): Plan {
+export function planStorageClasses(config: Config, seen: NfsClusterSeen, applications: readonly Placed[]): Plan {
   const network = config.storage_classes.filter((each) => each.export);
   const local = config.storage_classes.filter((each) => !each.export);
   const [version, ...others] = new Set(network.flatMap((each) => each.csi_driver_nfs ?? []));
@@ -24,7 +25,7 @@ export function planStorageClasses(config: Config, seen: NfsClusterSeen): Plan {
     ...network.flatMap(pathNotes),
     ...local.flatMap((each) => localNotes(each, seen.classes)),
     ...defaultNotes(config, seen.classes),
-    ...collisionNotes(network, seen.claims),
+    ...collisionNotes(network, seen.claims, applications),
   ];
   if (others.length > 0)
     notes.push({
@@ -86,7 +87,7 @@ function hasMore(wanted: unknown, live: unknown): boolean {
   return isMap(wanted) && isMap(live) && Object.keys(live).some((key) => !(key in wanted));
 }
 
-/** K3s brings local-path; ours is only whether it is the default. */
+/** K3s brings local-path, and makes it the default: ours is only whether it stays that, which is K3s's field until we take it. */
 function localSteps({ name, default: isDefault }: StorageClassConfig, classes: readonly KubeObject[]): Step[] {
   const live = classes.find(({ metadata }) => metadata.name === name);
   if (!live || isDefaultClass(live) === isDefault) return [];
@@ -106,6 +107,7 @@ function localSteps({ name, default: isDefault }: StorageClassConfig, classes: r
             provisioner: String(live.provisioner),
           },
         ],
+        force: true,
         deadline: 60,
       },
     },
@@ -137,18 +139,23 @@ function pathNotes({ name, path }: StorageClassConfig): Note[] {
   }));
 }
 
-function collisionNotes(network: readonly StorageClassConfig[], claims: readonly KubeObject[]): Note[] {
+/** Claims of the cluster, and those of applications/ that are not there yet. */
+function collisionNotes(
+  network: readonly StorageClassConfig[],
+  live: readonly KubeObject[],
+  applications: readonly Placed[],
+): Note[] {
   return network.flatMap(({ name, path }) => {
-    const ofClass = claims
-      .filter((claim) => dig(claim, 'spec', 'storageClassName') === name)
-      .map(({ metadata }) => ({ namespace: metadata.namespace ?? 'default', name: metadata.name }));
-    return collisions(path, ofClass).map(
-      ({ folder, claims: group }): Note => ({
-        level: 'warning',
-        text: `the claims ${group.map((claim) => `${claim.namespace}/${claim.name}`).join(' and ')} share the folder ${folder} of ${name}`,
-        fix: 'rename one of them before they overwrite each other',
-      }),
-    );
+    const claims = claimsOf(live, name).map((claim) => ({ ...claim, place: '' }));
+    for (const { place, object } of applications)
+      for (const claim of claimsOf([object], name))
+        if (!claims.some((other) => other.namespace === claim.namespace && other.name === claim.name))
+          claims.push({ ...claim, place: ` (${place})` });
+    return collisions(path, claims).map(({ folder, claims: group }): Note => {
+      const names = group.map((claim) => `${claim.namespace}/${claim.name}${claim.place}`);
+      const text = `the claims ${names.join(' and ')} share the folder ${folder} of ${name}`;
+      return { level: 'warning', text, fix: 'rename one of them before they overwrite each other' };
+    });
   });
 }
 

@@ -1,23 +1,32 @@
 import type { Lab } from '../lab-context.ts';
 import { findExport } from '../lookup.ts';
 import { joinPlans, type Note, type Plan, type Step, type WaitsFor } from '../step.ts';
+import { nfsClientSteps } from './nfs-client.ts';
 import { planStorageClasses } from './nfs-cluster.ts';
 import { planExports } from './nfs-exports.ts';
+import { reachNotes } from './nfs-reach.ts';
 import type { NfsClusterSeen, NfsSeen, PveStorage } from './nfs-seen.ts';
+import { stuckNotes } from './nfs-stuck.ts';
 
 /** From the NAS outwards: exports, then who mounts them (Proxmox, K3s nodes, claims). */
 export function planNfs(lab: Lab, seen: NfsSeen): Plan {
-  const empty: NfsClusterSeen = { chart: { rolledOut: false }, classes: [], claims: [] };
-  const exports = planExports(lab, seen.nas);
+  const { config } = lab;
+  const empty: NfsClusterSeen = { chart: { rolledOut: false }, classes: [], claims: [], pods: [] };
+  const exports = planExports(lab, seen);
   return joinPlans(
+    { steps: [], notes: reachNotes(config, seen.hosts) },
     exports,
     planStorages(
-      lab.config,
+      config,
       seen.storages,
       exports.steps.map(({ id }) => id),
     ),
-    planNodes(seen.nodes),
-    planStorageClasses(lab.config, seen.cluster.ok ? seen.cluster.value : empty),
+    planNodes(
+      config.k3s.nodes.map(({ name }) => name),
+      seen.hosts,
+    ),
+    planStorageClasses(config, seen.cluster.ok ? seen.cluster.value : empty, seen.applications),
+    { steps: [], notes: stuckNotes(config, seen) },
     seen.cluster.ok
       ? none
       : blocked(`the cluster does not answer: ${seen.cluster.reason}`, 'run install-k3s', 'install-k3s'),
@@ -27,34 +36,14 @@ export function planNfs(lab: Lab, seen: NfsSeen): Plan {
 const none: Plan = { steps: [], notes: [] };
 
 /** The NFS client on every K3s node: without it no claim can be mounted there. */
-function planNodes(nodes: NfsSeen['nodes']): Plan {
+function planNodes(nodes: readonly string[], hosts: NfsSeen['hosts']): Plan {
   const steps: Step[] = [];
   const silent: string[] = [];
-  for (const [host, answer] of Object.entries(nodes)) {
+  for (const host of nodes) {
+    const answer = hosts[host] ?? { ok: false, reason: 'not looked at' };
     if (!answer.ok) silent.push(`${host} (${answer.reason})`);
-    if (answer.ok && answer.value) continue;
-    const apt = (...argv: string[]) => [
-      'env',
-      'DEBIAN_FRONTEND=noninteractive',
-      'apt-get',
-      '-o',
-      'DPkg::Lock::Timeout=300',
-      ...argv,
-    ];
-    const step = (part: string, title: string, argv: string[], after: string[]): Step => ({
-      id: `${host}/${part}`,
-      title,
-      why: answer.ok ? 'nfs-common is not installed' : 'unknown',
-      host,
-      after,
-      action: { kind: 'remote', host, argv, sudo: true, deadline: 600 },
-    });
-    steps.push(
-      step('apt-update', 'apt-get update', apt('update'), []),
-      step('nfs-common', 'install nfs-common', apt('install', '-y', '--no-install-recommends', 'nfs-common'), [
-        `${host}/apt-update`,
-      ]),
-    );
+    if (answer.ok && answer.value.client) continue;
+    steps.push(...nfsClientSteps(host, answer.ok ? 'nfs-common is not installed' : 'unknown'));
   }
   if (silent.length === 0) return { steps, notes: [] };
   return {

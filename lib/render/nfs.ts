@@ -31,10 +31,15 @@ export function nfsStorageClass(storageClass: StorageClassConfig, nas: Nas, { pa
     metadata: { name: storageClass.name, annotations: { [IS_DEFAULT]: String(storageClass.default) } },
     provisioner: 'nfs.csi.k8s.io',
     parameters: { server: nas.address, share: path, subDir: subDir(storageClass.path), onDelete: 'retain' },
-    mountOptions: [`nfsvers=${nas.nfs_version}`, 'hard', 'noatime'],
+    mountOptions: mountOptions(nas),
     reclaimPolicy: 'Retain',
     volumeBindingMode: 'Immediate',
   };
+}
+
+/** How a node mounts a NAS. */
+export function mountOptions({ nfs_version }: Pick<Nas, 'nfs_version'>): string[] {
+  return [`nfsvers=${nfs_version}`, 'hard', 'noatime'];
 }
 
 /** Words of storage_classes[].path, and the driver's own for the same. */

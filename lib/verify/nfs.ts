@@ -1,21 +1,45 @@
 import type { Lab } from '../lab-context.ts';
 import { findExport } from '../lookup.ts';
+import type { RunContext } from '../main.ts';
 import { storageProblem } from '../plan/nfs.ts';
+import { setByHand } from '../plan/nfs-exports.ts';
 import type { PveStorage } from '../plan/nfs-seen.ts';
 import type { Ports } from '../ports/types.ts';
+import { settingsText } from '../render/nas-settings.ts';
 import type { Proof } from '../step.ts';
 import { proveClaim } from './nfs-claim.ts';
-import { proveMounts } from './nfs-mounts.ts';
+import { tryMounts } from './nfs-mounts.ts';
+import { isSetWrong, isUsable, proofsOfNas } from './nfs-proofs.ts';
 
 /** Exports are proven by mounting them, Proxmox's storage by what each node says of it, a class by a claim. */
-export async function verifyNfs(lab: Lab, ports: Ports): Promise<Proof[]> {
+export async function verifyNfs(
+  lab: Lab,
+  ports: Ports,
+  _args: unknown,
+  { atEnd, say }: Pick<RunContext, 'atEnd' | 'say'>,
+): Promise<Proof[]> {
   const classes = lab.config.storage_classes.filter((each) => each.export);
-  const proofs = await Promise.all([
-    proveMounts(lab, ports),
+  const trying = tryMounts(lab, ports);
+  const [mounts, ...proofs] = await Promise.all([
+    trying,
     proveStorages(lab, ports),
-    ...classes.map((each) => proveClaim(lab, ports, each)),
+    ...classes.map(async (each) => {
+      const { export: found } = findExport(lab.config, each.export ?? '');
+      const tried = (await trying).flatMap((one) => one.tried).find((one) => one.export === found);
+      return tried && isUsable(tried) ? proveClaim(lab, ports, each) : [notTried(each.name)];
+    }),
   ]);
-  return proofs.flat();
+  const wrong = mounts.filter(({ tried }) => isSetWrong(tried)).map(({ nas }) => nas);
+  const byHand = setByHand(lab).filter(({ nas }) => wrong.includes(nas));
+  // Below all proofs, where it is found.
+  if (byHand.length > 0) atEnd(async () => say(`\n${settingsText(byHand)}`));
+  return [...mounts.flatMap(({ nas, tried }) => proofsOfNas(nas, tried)), ...proofs.flat()];
+}
+
+/** Whoever waits for a volume on an export that nobody can mount waits for minutes, and learns nothing. */
+function notTried(name: string): Proof {
+  const claim = `a claim of ${name} gets its folder`;
+  return { claim, ok: false, skipped: true, detail: 'not tried: nobody can use its export' };
 }
 
 /** A storage with an export behind it is that export, and in use on every node. */
