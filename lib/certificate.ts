@@ -22,6 +22,11 @@ export function readCertificate(certificate: string | Uint8Array): Certificate {
   };
 }
 
+/** When it expires, in milliseconds. */
+export function expiryOf({ pem }: Pick<Certificate, 'pem'>): number {
+  return Date.parse(new X509Certificate(pem).validTo);
+}
+
 /** Whether a certificate is for this host, as Go programs see it: an alternative name counts, the common name does not. */
 export function isFor({ pem }: Certificate, host: string): boolean {
   const x509 = new X509Certificate(pem);

@@ -41,8 +41,34 @@ export async function withHelmLog(error: unknown, name: string, kube: Pick<Ports
   const log = await kube
     .logs('kube-system', `job/${chartJobRef(name).name}`, 20)
     .catch((reason: unknown) => `helm's log cannot be had: ${messageOf(reason)}`);
-  return new HomelabError(error.message, { fix: error.fix, cause: error.likelyCause, output: log.trimEnd() });
+  const known = KNOWN.find(({ says }) => says.test(log));
+  const { cause = error.likelyCause, fix = error.fix } = known ?? {};
+  return new HomelabError(error.message, { fix, cause, output: log.trimEnd() });
 }
+
+/** What helm says, and what it comes from. The first that matches counts. */
+const KNOWN: readonly { says: RegExp; cause: string; fix: string }[] = [
+  {
+    says: /no chart version found|chart "[^"]*" (version|matching) .*not found/,
+    cause: "the chart's repository has no such version",
+    fix: 'correct the version in homelab.yaml, and run this again',
+  },
+  {
+    says: /another operation \(install\/upgrade\/rollback\) is in progress/,
+    cause: 'helm was ended in the middle, and keeps the release locked',
+    fix: 'delete the newest Secret of the release (`k3s kubectl get secret -A -l owner=helm`, status pending-…), and run this again',
+  },
+  {
+    says: /cannot be imported into the current release/,
+    cause: 'it was installed before, by other means',
+    fix: 'take that installation away (its data stays where its charts say so), and run this again',
+  },
+  {
+    says: /no such host|i\/o timeout|connection refused|TLS handshake timeout|cannot be reached|server misbehaving/,
+    cause: "the nodes do not reach the chart's repository",
+    fix: 'have the nodes a way to the internet, and DNS?',
+  },
+];
 
 function versionOf(job: KubeObject): string | undefined {
   const env = mapsIn(dig(job, 'spec', 'template', 'spec', 'containers', 0, 'env'));

@@ -1,3 +1,4 @@
+import { HEALTHCHECK_URL } from '../lib/config/env.ts';
 import { HomelabError, messageOf } from '../lib/errors.ts';
 import type { Lab } from '../lib/lab-context.ts';
 import { limited } from '../lib/limit.ts';
@@ -30,6 +31,11 @@ const CHAIN: (() => Promise<{ default: AnyScript }>)[] = [
   () => import('./install-k3s.ts'),
   () => import('./install-metallb.ts'),
   () => import('./setup-nfs.ts'),
+  async () => {
+    const { default: family } = await import('./etcd-snapshot.ts');
+    const install = family.commands.find(({ name }) => name === 'install');
+    return { default: { ...(install as AnyScript), name: 'etcd-snapshot' } };
+  },
   () => import('./setup-ingress.ts'),
 ];
 
@@ -49,24 +55,29 @@ const script: Script<Seen, CheckArgs> = {
     },
     { flags: '--preflight', description: 'this machine and Proxmox only', default: false },
   ],
-  optionalSecrets: () => ['PROXMOX_TOKEN_SECRET', 'CLOUDFLARE_API_TOKEN', 'PROXMOX_PASSWORD'],
+  optionalSecrets: () => ['PROXMOX_TOKEN_SECRET', 'CLOUDFLARE_API_TOKEN', 'PROXMOX_PASSWORD', HEALTHCHECK_URL],
   lock: 'none',
 
   observe: async (lab, readers, args, context) => {
     if (args.role) return { findings: [], role: (await import('../lib/plan/privileges.ts')).roleCommands(lab.config) };
-    const { observeApplications, observePreflight } = await import('../lib/observe/check.ts');
+    const { observePreflight } = await import('../lib/observe/check.ts');
+    const { observeApplications } = await import('../lib/observe/applications.ts');
+    const { observeConventions } = await import('../lib/observe/conventions.ts');
     const warnings = context.warnings.map((text): Finding => ({ area: 'homelab.yaml', level: 'warning', text }));
     const preflight = await observePreflight(lab, readers, context);
     const found = [...warnings, ...preflightFindings(lab.config, preflight)];
     if (args.preflight) return { findings: found };
-    const [chain, backups, { placed, unreadable }, { lintObjects }] = await Promise.all([
+    const [chain, backups, { placed, unreadable }, cluster, { lintObjects }] = await Promise.all([
       askChain(lab, readers, args, context),
-      lookAtBackups(lab, readers, context),
+      Promise.all([lookAtBackups(lab, readers, context), lookAtCronJobs(lab, readers, context)]),
       observeApplications(lab, readers),
+      observeConventions(lab, readers),
       import('../lib/plan/conventions.ts'),
     ]);
     const { observeDrift } = await import('../lib/observe/drift.ts');
     const drift = driftFindings(await observeDrift(lab, readers, chain.seen), args.limit);
+    // Why it does not answer is told by the chain.
+    const live = cluster.ok ? cluster.value : undefined;
     const files = unreadable.map(
       ({ place, problem }): Finding => ({ area: 'conventions', level: 'broken', text: `${place}: ${problem}` }),
     );
@@ -84,9 +95,9 @@ const script: Script<Seen, CheckArgs> = {
           changes: chain.changes,
           limit: args.limit,
         }),
-        ...backups,
+        ...backups.flat(),
         ...files,
-        ...conventionFindings(lintObjects(placed, lab.config)),
+        ...conventionFindings(lintObjects(placed, lab.config, live), live !== undefined),
       ],
     };
   },
@@ -127,19 +138,30 @@ function ofProvision(seen: ProvisionSeen): Omit<Asked, 'looks'> {
   return { seen, changes: seen.changes?.ok ? seen.changes.value : undefined };
 }
 
-/** Whether every PostgreSQL server has a proven set that is young enough. Judged from the target alone. */
+/** Whether every PostgreSQL server has a proven set that is young enough, and who would hear that not. */
 async function lookAtBackups(lab: Lab, readers: Readers, context: RunContext): Promise<Finding[]> {
   const { backup } = lab.config;
   if (!backup) return [];
   const { observeSets } = await import('../lib/observe/backup.ts');
-  const { statusReport } = await import('../lib/render/backup-report.ts');
+  const { observeNotify } = await import('../lib/observe/backup-notify.ts');
+  const { backupFindings } = await import('../lib/plan/check-backup.ts');
   try {
-    const seen = await observeSets(lab, readers, {}, context);
-    const { text, exit } = statusReport(backup, seen);
-    return text.split('\n').map((line) => ({ area: 'backup', level: exit ? 'warning' : 'ok', text: line }));
+    const [seen, notify] = await Promise.all([
+      observeSets(lab, readers, {}, context),
+      observeNotify(lab, readers, context),
+    ]);
+    return backupFindings(backup, seen, notify);
   } catch (error) {
     return [{ area: 'backup', level: 'warning', text: messageOf(error) }];
   }
+}
+
+/** Whether what runs the backup inside the cluster is as homelab.yaml says, and has run lately. */
+async function lookAtCronJobs(lab: Lab, readers: Readers, context: RunContext): Promise<Finding[]> {
+  if (!lab.config.backup?.cronjob) return [];
+  const { observeCronJob } = await import('../lib/observe/backup-install.ts');
+  const { cronJobFindings } = await import('../lib/plan/backup-cronjob-findings.ts');
+  return cronJobFindings(lab.config, await observeCronJob(lab, readers, context));
 }
 
 export default defineScript(import.meta.url, script);

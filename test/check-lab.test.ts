@@ -13,6 +13,7 @@ import { TOOLKIT } from '../lib/paths.ts';
 import { realExec } from '../lib/ports/exec.ts';
 import { buildPorts } from '../lib/ports/index.ts';
 import type { Outcome } from '../lib/ports/types.ts';
+import { nodeArgv } from './node-argv.ts';
 
 /** One lab from its first day to the day on which it is switched off, and what `check` says of it, for people. */
 const test = suite('check, from a fresh lab to one that is off');
@@ -31,7 +32,7 @@ test.before(async () => {
     ca,
     await findComponents(exec, [...standIns, 'postgresql']),
   );
-  installTools(join(workspace.folder, 'bin'), standIns);
+  installTools(join(workspace.folder, 'bin'), standIns, nodeArgv);
   lab = await startLab(workspace, ca);
 });
 test.after(async () => {
@@ -40,7 +41,7 @@ test.after(async () => {
 });
 
 const run = (script: string, ...args: string[]): Promise<Outcome> =>
-  exec.run([process.execPath, '--import', 'tsx', `scripts/${script}.ts`, '--config', workspace.configFile, ...args], {
+  exec.run([...nodeArgv(`scripts/${script}.ts`), ...args, '--config', workspace.configFile], {
     cwd: TOOLKIT,
     deadline: 120,
   });
@@ -60,7 +61,7 @@ test('a fresh lab: what is to be done first, and who waits for it', async () => 
   assert.match(waiting[1] ?? '', /provision waits for build-template: /);
   assert.match(
     waiting[2] ?? '',
-    /install-k3s, setup-nfs wait for provision: .*k3s-cp-01.*; so are k3s-cp-02, k3s-gpu-01$/,
+    /install-k3s, setup-nfs, etcd-snapshot wait for provision: .*k3s-cp-01.*; so are k3s-cp-02, k3s-gpu-01$/,
   );
   assert.match(waiting[3] ?? '', /install-metallb, setup-nfs, setup-ingress wait for install-k3s: /);
   assert.ok(
@@ -70,9 +71,13 @@ test('a fresh lab: what is to be done first, and who waits for it', async () => 
 });
 
 test('one that converged: nothing', async () => {
-  const chain = ['build-template', 'provision', 'install-k3s', 'install-metallb', 'setup-nfs', 'setup-ingress'];
-  for (const script of chain) {
-    const { code, stderr } = await run(script, '--yes');
+  const chain = ['build-template', 'provision', 'install-k3s', 'install-metallb', 'setup-nfs'];
+  for (const [script = '', ...command] of [
+    ...chain.map((name) => [name]),
+    ['etcd-snapshot', 'install'],
+    ['setup-ingress'],
+  ]) {
+    const { code, stderr } = await run(script, ...command, '--yes');
     assert.equal(code, 0, `${script}:\n${stderr}`);
   }
   assert.deepEqual(await check(), { exit: 0, lines: [] });

@@ -130,7 +130,14 @@ const cluster: ClusterSeen = {
   services: [service],
   middleware: true,
   issuer: object('ClusterIssuer', 'letsencrypt-prod', ready),
+  issuance: { state: 'waiting', seen: 'cert-manager has made no Certificate yet' },
 };
+const certified = object('Certificate', 'my-app-tls', ready);
+const owned = {
+  ...certified,
+  metadata: { ...certified.metadata, ownerReferences: [{ kind: 'Ingress', name: 'my-app' }] },
+};
+const refused = 'Challenge for myapp.codeofficer.com: Invalid access token';
 const nothing: NewIngressSeen = { applications: [], unreadable: [], cluster: { ok: true, value: cluster } };
 const live = ingressObject(call, convention);
 const down = { ok: false as const, reason: 'no server answers' };
@@ -167,6 +174,20 @@ const cases: Case[] = [
     {},
     [],
     ['blocker: /lab/applications/my-app/ingress.yaml was edited by hand'],
+  ],
+  [
+    'edited so that HTTP is not redirected',
+    {
+      text: EXAMPLE.replace(
+        'annotations:',
+        'annotations:\n    traefik.ingress.kubernetes.io/router.entrypoints: websecure',
+      ),
+    },
+    {},
+    [],
+    [
+      'blocker: /lab/applications/my-app/ingress.yaml was edited by hand, and traefik.ingress.kubernetes.io/router.entrypoints is websecure: HTTP answers 404 instead of a redirect',
+    ],
   ],
   ['edited, forced', { text: `# mine\n${EXAMPLE}` }, { force: true }, ['file: edited by hand; --force'], []],
   [
@@ -229,17 +250,63 @@ const cases: Case[] = [
   ['to be applied', {}, { apply: true }, ['file: absent', 'ingress: absent', 'certificate: absent'], []],
   [
     'applied, certificate on its way',
-    { text: EXAMPLE, ...inCluster({ ingresses: [live], certificate: object('Certificate', 'my-app-tls') }) },
+    {
+      text: EXAMPLE,
+      ...inCluster({ ingresses: [live], certificate: owned, issuance: { state: 'waiting', seen: 'Order is pending' } }),
+    },
     { apply: true },
-    ['certificate: not Ready'],
+    ['certificate: Order is pending'],
     [],
   ],
   [
     'applied and served',
-    { text: EXAMPLE, ...inCluster({ ingresses: [live], certificate: object('Certificate', 'my-app-tls', ready) }) },
+    { text: EXAMPLE, ...inCluster({ ingresses: [live], certificate: owned, issuance: { state: 'ready' } }) },
     { apply: true },
     [],
     [],
+  ],
+  [
+    'its certificate is stuck: asked for anew',
+    {
+      text: EXAMPLE,
+      ...inCluster({ ingresses: [live], certificate: owned, issuance: { state: 'stuck', seen: refused } }),
+    },
+    { apply: true },
+    [`certificate/retry: ${refused}`, `certificate: ${refused}`],
+    [],
+  ],
+  [
+    'a stuck certificate that is not of this Ingress is left alone',
+    {
+      text: EXAMPLE,
+      ...inCluster({ ingresses: [live], certificate: certified, issuance: { state: 'stuck', seen: refused } }),
+    },
+    { apply: true },
+    [`certificate: ${refused}`],
+    [],
+  ],
+  [
+    'somebody has put an annotation on it that breaks the redirect',
+    {
+      text: EXAMPLE,
+      ...inCluster({
+        ...{ certificate: owned, issuance: { state: 'ready' } },
+        ingresses: [
+          {
+            ...live,
+            metadata: {
+              ...live.metadata,
+              annotations: { ...live.metadata.annotations, 'traefik.ingress.kubernetes.io/router.tls': 'true' },
+            },
+          },
+        ],
+      }),
+    },
+    { apply: true },
+    [],
+    [
+      'blocker: Ingress my-app/my-app in the cluster: traefik.ingress.kubernetes.io/router.tls is "true": HTTP answers 404 instead of a redirect',
+    ],
   ],
   [
     'no Service',
@@ -307,17 +374,54 @@ for (const [status, location, ok] of redirects)
   Judging(`${status} → ${location}`, () => assert.is(judgeRedirect(answer(status, location), 'a.b').ok, ok));
 
 const certificate = { names: ['a.b'], issuer: "Let's Encrypt", validTo: 'May 1', authorized: true };
+const STAGED = '(STAGING) Wannabe Watercress R11';
 const pages: [number, Partial<typeof certificate>, boolean, string][] = [
   [200, {}, true, "200, certificate for a.b by Let's Encrypt, until May 1"],
   [200, { names: ['*.b'] }, true, "200, certificate for *.b by Let's Encrypt, until May 1"],
   [200, { names: ['x.b'] }, false, "200, certificate for x.b by Let's Encrypt: not for a.b"],
   [200, { authorized: false }, false, "200, certificate for a.b by Let's Encrypt: it does not verify"],
+  [
+    200,
+    { authorized: false, issuer: STAGED },
+    false,
+    `200, certificate for a.b by ${STAGED}: of letsencrypt-staging, not of letsencrypt-prod; nobody trusts it`,
+  ],
   [200, { issuer: 'TRAEFIK DEFAULT CERT' }, false, "200, Traefik's default certificate: its Secret is not there"],
   [503, {}, false, "503: the Service has no ready pods, certificate for a.b by Let's Encrypt"],
   [302, {}, false, "302, certificate for a.b by Let's Encrypt"],
 ];
 for (const [status, change, ok, detail] of pages)
   Judging(detail, () =>
-    assert.equal(judgePage({ ...answer(status), certificate: { ...certificate, ...change } }, 'a.b'), { ok, detail }),
+    assert.equal(
+      judgePage({ ...answer(status), certificate: { ...certificate, ...change } }, 'a.b', 'letsencrypt-prod'),
+      { ok, detail },
+    ),
+  );
+const staged: [what: string, change: Partial<typeof certificate>, ok: boolean, detail: string][] = [
+  [
+    'untrusted by design',
+    { authorized: false, issuer: STAGED },
+    true,
+    `200, certificate for a.b by ${STAGED}, until May 1, untrusted by design`,
+  ],
+  [
+    'for another name all the same',
+    { authorized: false, issuer: STAGED, names: ['x.b'] },
+    false,
+    `200, certificate for x.b by ${STAGED}: not for a.b`,
+  ],
+  [
+    'of nobody that is known',
+    { authorized: false, issuer: 'my own CA' },
+    false,
+    '200, certificate for a.b by my own CA: it does not verify',
+  ],
+];
+for (const [what, change, ok, detail] of staged)
+  Judging(`with the staging issuer: ${what}`, () =>
+    assert.equal(
+      judgePage({ ...answer(200), certificate: { ...certificate, ...change } }, 'a.b', 'letsencrypt-staging'),
+      { ok, detail },
+    ),
   );
 Judging.run();

@@ -14,7 +14,15 @@ function holding(object: KubeObject | undefined): Pick<Ports, 'ssh' | 'kube' | '
   };
   return {
     clock: { now: () => new Date(), sleep: (seconds) => new Promise((done) => setTimeout(done, seconds * 1000)) },
-    kube: { reachable: never, get: async () => object, list: never, apply: never, delete: never, logs: never },
+    kube: {
+      reachable: never,
+      get: async () => object,
+      list: never,
+      survey: never,
+      apply: never,
+      delete: never,
+      logs: never,
+    },
     ssh: {
       ...{ reachable: never, read: never, readFile: never, roundTrips: () => ({}) },
       ...{ run: never, upload: never, learnHostKey: never, forgetHostKey: never, forward: never },

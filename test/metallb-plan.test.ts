@@ -1,23 +1,27 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { EXCLUDED, planMetallb, type SeenMetallb } from '../lib/plan/metallb.ts';
+import { planMetallb } from '../lib/plan/metallb.ts';
+import { EXCLUDED, type MetallbSeen, nothingOfMetallb, type SeenMetallb } from '../lib/plan/metallb-seen.ts';
 import { helmChart } from '../lib/render/helm-chart.ts';
 import { metallbChart, metallbNamespace, metallbPool } from '../lib/render/metallb.ts';
-import { inOrder } from '../lib/step.ts';
+import { inOrder, type KubeObject } from '../lib/step.ts';
 import { labWith } from './k3s-fixtures.ts';
 
 const test = suite('metallb plan');
 const lab = labWith();
 type Answering = Extract<SeenMetallb, { answers: true }>;
 
-const nothing: Answering = {
-  answers: true,
-  chart: { rolledOut: false },
-  otherPools: [],
-  servicelbOn: [],
-  servicelbSets: [],
-  excluded: [],
-};
+const nothing: Answering = { answers: true, ...nothingOfMetallb };
+/** A Service of type LoadBalancer; `address` is of the lab's pool unless `pool` is another. */
+const service = (name: string, address?: string, pool = 'homelab', spec: object = {}): KubeObject => ({
+  apiVersion: 'v1',
+  kind: 'Service',
+  metadata: { name, namespace: 'a', annotations: address ? { 'metallb.io/ip-allocated-from-pool': pool } : {} },
+  spec: { type: 'LoadBalancer', ...spec },
+  ...(address && { status: { loadBalancer: { ingress: [{ ip: address }] } } }),
+});
+const node = (name: string, excluded = false, taints: string[] = []) => ({ name, excluded, taints });
+const all = Array.from({ length: 21 }, (_, i) => service(`s${i}`, `10.20.11.${200 + i}`));
 function converged(): Answering {
   const [pool, advertisement] = metallbPool(lab.config);
   return {
@@ -91,6 +95,38 @@ test('layer 2 only, in a privileged namespace, and a failed install stops', () =
   assert.is(metallbNamespace().metadata.labels?.['pod-security.kubernetes.io/enforce'], 'privileged');
 });
 
+const smaller = labWith((config) => {
+  config.metallb.pool = '10.20.11.200-10.20.11.204';
+});
+const losing: [what: string, services: KubeObject[], lost: RegExp[]][] = [
+  ['nobody', [service('in', '10.20.11.204'), service('waits')], []],
+  [
+    'one outside of it',
+    [service('out', '10.20.11.205'), service('in', '10.20.11.200')],
+    [/^10\.20\.11\.205, .*Service a\/out/],
+  ],
+  ['one of another pool', [service('other', '10.20.11.150', 'old')], []],
+  [
+    'one that an older MetalLB gave',
+    [
+      {
+        ...service('old', '10.20.11.210'),
+        metadata: { name: 'old', annotations: { 'metallb.universe.tf/ip-allocated-from-pool': 'homelab' } },
+      },
+    ],
+    [/^10\.20\.11\.210, .*Service old/],
+  ],
+];
+for (const [what, services, lost] of losing)
+  test(`a smaller pool takes an address from: ${what}`, () => {
+    const [step] = planMetallb(smaller, { ...converged(), services }).steps;
+    assert.is(step?.id, 'pool');
+    assert.is(step?.destroys?.length ?? 0, lost.length);
+    for (const [i, one] of lost.entries()) assert.match(step?.destroys?.[i] ?? '', one);
+  });
+test('a pool that stays takes none, and asks for nothing', () =>
+  assert.equal(ids({ ...converged(), services: [service('stray', '10.20.11.150')] }), []));
+
 const notes: [what: string, seen: SeenMetallb, note: RegExp][] = [
   ['no server answers', { answers: false, reason: 'ECONNREFUSED' }, /^blocker: no K3s server answers: ECONNREFUSED$/],
   ['servicelb is on', { ...nothing, servicelbOn: ['k3s-cp-01'] }, /^blocker: servicelb is not disabled on k3s-cp-01/],
@@ -100,9 +136,39 @@ const notes: [what: string, seen: SeenMetallb, note: RegExp][] = [
     /^blocker: servicelb still runs \(svclb-traefik-1/,
   ],
   [
-    'nodes are excluded',
-    { ...nothing, excluded: ['k3s-cp-01'] },
+    'a node is excluded',
+    { ...nothing, nodes: [node('k3s-cp-01', true), node('k3s-cp-02')] },
     new RegExp(`^warning: k3s-cp-01 has the label ${EXCLUDED}`),
+  ],
+  [
+    'every node is excluded',
+    { ...nothing, nodes: [node('k3s-cp-01', true), node('k3s-cp-02', true)] },
+    new RegExp(`^blocker: no node would announce an address: k3s-cp-01 has the label ${EXCLUDED}; k3s-cp-02 has`),
+  ],
+  [
+    'what is not excluded is tainted',
+    { ...nothing, nodes: [node('k3s-cp-01', true), node('k3s-gpu-01', false, ['dedicated=gpu:NoSchedule'])] },
+    /^blocker: no node would announce .*; k3s-gpu-01 has the taint dedicated=gpu:NoSchedule$/,
+  ],
+  [
+    'the pool is full',
+    { ...nothing, services: [...all, service('more'), service('not ours', undefined, '', { loadBalancerClass: 'x' })] },
+    /^warning: the pool is exhausted: all 21 addresses .* are in use \(Service a\/s0, .* and 17 more\); without an address: Service a\/more$/,
+  ],
+  [
+    'somebody has an address of the pool',
+    { ...nothing, taken: [{ address: '10.20.11.205', by: 'the machine with the MAC address bc:24:11:00:00:01' }] },
+    /^blocker: metallb\.pool has addresses that others use: 10\.20\.11\.205 \(the machine with the MAC/,
+  ],
+  [
+    'somebody answers for all of them',
+    { ...nothing, taken: all.map((_, i) => ({ address: `10.20.11.${200 + i}`, by: 'the router' })) },
+    /^warning: every address of .* is answered for by the router: proxy ARP\?$/,
+  ],
+  [
+    'MetalLB does not take its configuration',
+    { ...nothing, refused: ['controller: cidr overlaps'] },
+    /^warning: MetalLB does not take its configuration: controller: cidr overlaps$/,
   ],
   [
     'another pool',
@@ -115,5 +181,15 @@ for (const [what, seen, note] of notes)
     const [found] = planMetallb(lab, seen).notes;
     assert.match(`${found?.level}: ${found?.text}`, note);
   });
+const silent: [what: string, seen: Partial<MetallbSeen>][] = [
+  [
+    'a node that is only tainted',
+    { nodes: [node('k3s-cp-01'), node('k3s-gpu-01', false, ['dedicated=gpu:NoSchedule'])] },
+  ],
+  ['an address is left', { services: all.slice(1) }],
+  ['all addresses, one of them twice (shared)', { services: [...all.slice(2), service('x', '10.20.11.220')] }],
+];
+for (const [what, seen] of silent)
+  test(`not said: ${what}`, () => assert.equal(planMetallb(lab, { ...converged(), ...seen }).notes, []));
 
 test.run();

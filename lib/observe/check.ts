@@ -2,10 +2,8 @@ import type { Lab } from '../lab-context.ts';
 import type { RunContext } from '../main.ts';
 import { expandPath } from '../paths.ts';
 import type { Preflight } from '../plan/check.ts';
-import type { Placed } from '../plan/convention-problem.ts';
 import type { Granted } from '../plan/privileges.ts';
 import type { Exec, Readers } from '../ports/types.ts';
-import { readApplications } from './new-ingress.ts';
 import { HOW_TO_GET, NEEDED, neededPacker, readTool } from './tools.ts';
 
 /** What has to be there before anything can start: programs, the SSH key, Proxmox's nodes, the token's privileges. */
@@ -51,16 +49,4 @@ async function readTools(exec: Exec, context: RunContext): Promise<Preflight['to
     { name: 'terraform', ...terraform, needed: NEEDED.terraform, how: HOW_TO_GET.terraform },
     { name: 'packer', ...packer, needed, how: HOW_TO_GET.packer },
   ];
-}
-
-/** The manifests of applications/, for the linter, and the files that could not be read. */
-export async function observeApplications(
-  { paths }: Lab,
-  { files }: Readers,
-): Promise<{ placed: Placed[]; unreadable: { place: string; problem: string }[] }> {
-  const found = await readApplications(paths.applications, files);
-  return {
-    placed: found.flatMap(({ place, objects }) => objects.map((object) => ({ place, object }))),
-    unreadable: found.flatMap(({ place, problem }) => (problem ? [{ place, problem }] : [])),
-  };
 }

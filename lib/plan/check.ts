@@ -104,9 +104,10 @@ export function awayWithTheirVms({ k3s }: Config, preflight: Preflight): Readonl
   ]);
 }
 
-/** What the linter of applications/ found. */
-export function conventionFindings(problems: readonly ConventionProblem[]): Finding[] {
-  if (problems.length === 0) return [{ area: 'conventions', level: 'ok', text: 'applications/ follows them' }];
+/** What the linter of applications/, and of the cluster where it was seen, found. */
+export function conventionFindings(problems: readonly ConventionProblem[], sawCluster: boolean): Finding[] {
+  const followed = sawCluster ? 'applications/ and the cluster follow them' : 'applications/ follows them';
+  if (problems.length === 0) return [{ area: 'conventions', level: 'ok', text: followed }];
   return problems.map(({ place, object, message, fix, level }) => ({
     area: 'conventions',
     level: level === 'error' ? 'broken' : 'warning',
@@ -135,6 +136,8 @@ export function findingsText(findings: readonly Finding[]): string {
 
 /** Steps of one script that are shown; the others are counted. */
 const SHOWN = 4;
+/** Areas that are a command of a family. */
+const COMMAND: Record<string, string[]> = { 'etcd-snapshot': ['install'] };
 
 /** Of a script with much to do the first steps: it shows all of them itself. */
 function abridged(findings: readonly Finding[]): Finding[] {
@@ -144,7 +147,8 @@ function abridged(findings: readonly Finding[]): Finding[] {
     const all = steps(finding.area);
     const at = all.indexOf(finding);
     if (at < SHOWN || all.length <= SHOWN + 1) return [finding];
-    const rest = `and ${all.length - SHOWN} more: npx tsx scripts/${finding.area}.ts --dry-run`;
+    const command = [`${finding.area}.ts`, ...(COMMAND[finding.area] ?? []), '--dry-run'].join(' ');
+    const rest = `and ${all.length - SHOWN} more: npx tsx scripts/${command}`;
     return at === SHOWN ? [{ ...finding, text: rest, fix: undefined }] : [];
   });
 }

@@ -2,15 +2,14 @@ import { titleOf } from '../kube-object.ts';
 import { dig, isMap, type Loose, mapsIn, textOf, textsIn } from '../loose.ts';
 import { ISSUER, MIDDLEWARES } from '../render/ingress.ts';
 import type { KubeObject } from '../step.ts';
-import type { ConventionProblem, Conventions, Placed } from './convention-problem.ts';
+import { CLUSTER, type ConventionProblem, type Conventions, type Placed } from './convention-problem.ts';
 import { hostProblem } from './host-name.ts';
 
 const ROUTER = 'traefik.ingress.kubernetes.io/router';
 
-/** What is wrong with each Ingress, and what two of them both claim. */
+/** What is wrong with each Ingress by itself. */
 export function ingressProblems(placed: readonly Placed[], conventions: Conventions): ConventionProblem[] {
-  const ingresses = placed.filter(({ object }) => object.kind === 'Ingress');
-  return [...ingresses.flatMap((each) => oneProblems(each, conventions)), ...claimedTwice(ingresses)];
+  return placed.filter(({ object }) => object.kind === 'Ingress').flatMap((each) => oneProblems(each, conventions));
 }
 
 function oneProblems(placed: Placed, { ingress, domain }: Conventions): ConventionProblem[] {
@@ -29,11 +28,7 @@ function oneProblems(placed: Placed, { ingress, domain }: Conventions): Conventi
     say(`${ISSUER} is ${annotations[ISSUER] ?? 'missing'}`, `set it to ${ingress.issuer}`);
   if (!words(annotations[MIDDLEWARES]).includes(ingress.middleware))
     say(`${MIDDLEWARES} does not name the redirect: HTTP is not sent to HTTPS`, `add ${ingress.middleware}`);
-  const entrypoints = annotations[`${ROUTER}.entrypoints`];
-  if (entrypoints !== undefined && !words(entrypoints).includes('web'))
-    say(`${ROUTER}.entrypoints is ${entrypoints}: HTTP answers 404 instead of a redirect`, 'delete the annotation');
-  if (annotations[`${ROUTER}.tls`] === 'true')
-    say(`${ROUTER}.tls is "true": HTTP answers 404 instead of a redirect`, 'delete the annotation; spec.tls is enough');
+  for (const { message, fix } of routerProblems(object)) say(message, fix);
 
   if (tls.length === 0)
     say('spec.tls is missing: no certificate is issued', 'add spec.tls with the host and a secretName');
@@ -58,6 +53,30 @@ function oneProblems(placed: Placed, { ingress, domain }: Conventions): Conventi
       for (const { message, fix } of pathProblems(path)) say(message, fix);
   }
   return problems;
+}
+
+/** Annotations with which Traefik takes a route away from `web`, where HTTP is redirected. */
+export function routerProblems({ metadata: { annotations = {} } }: KubeObject): { message: string; fix: string }[] {
+  const entrypoints = annotations[`${ROUTER}.entrypoints`];
+  const takesAway = entrypoints !== undefined && !words(entrypoints).includes('web');
+  return [
+    ...(takesAway
+      ? [
+          {
+            message: `${ROUTER}.entrypoints is ${entrypoints}: HTTP answers 404 instead of a redirect`,
+            fix: 'delete the annotation',
+          },
+        ]
+      : []),
+    ...(annotations[`${ROUTER}.tls`] === 'true'
+      ? [
+          {
+            message: `${ROUTER}.tls is "true": HTTP answers 404 instead of a redirect`,
+            fix: 'delete the annotation; spec.tls is enough',
+          },
+        ]
+      : []),
+  ];
 }
 
 function pathProblems(path: Loose): { message: string; fix: string }[] {
@@ -85,11 +104,15 @@ export function isInside(host: string, domain: string): boolean {
 }
 
 /** A host of two ingresses goes to either; cert-manager refuses a second ingress with the same namespace and secretName. */
-function claimedTwice(ingresses: readonly Placed[]): ConventionProblem[] {
+export function claimedTwice(ingresses: readonly Placed[]): ConventionProblem[] {
   const claims = new Map<string, Placed[]>();
   const claim = (what: string, by: Placed): void => {
     const others = claims.get(what) ?? [];
-    if (!others.includes(by)) claims.set(what, [...others, by]);
+    // An Ingress of a file is the same one in the cluster.
+    const isSame = ({ place, object }: Placed): boolean =>
+      object === by.object ||
+      (titleOf(object) === titleOf(by.object) && (place === CLUSTER) !== (by.place === CLUSTER));
+    if (!others.some(isSame)) claims.set(what, [...others, by]);
   };
   for (const each of ingresses) for (const what of claimsOf(each.object)) claim(what, each);
   return [...claims].flatMap(([what, [first, ...others]]) =>

@@ -1,10 +1,10 @@
 import { isReady, readiness, titleOf } from '../kube-object.ts';
 import type { Lab } from '../lab-context.ts';
 import {
-  CERT_MANAGER,
   CERT_MANAGER_WORKLOADS,
   CLOUDFLARE_SECRET,
   certManagerChart,
+  certManagerNamespace,
   cloudflareSecret,
   clusterIssuers,
 } from '../render/cert-manager.ts';
@@ -76,7 +76,7 @@ function planMiddleware(
 
 function planCertManager(config: Lab['config'], seen: IngressClusterSeen): Plan {
   const steps: Step[] = [];
-  const namespace: KubeObject = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: CERT_MANAGER } };
+  const namespace = certManagerNamespace();
   const noNamespace = needsApply(namespace, seen.namespace);
   if (noNamespace)
     steps.push({

@@ -1,48 +1,29 @@
 import type { Lab } from '../lab-context.ts';
 import { METALLB_WORKLOADS, metallbChart, metallbNamespace, metallbPool } from '../render/metallb.ts';
 import type { KubeObject, Note, Plan, Step } from '../step.ts';
-import { type ChartSeen, chartSteps } from './chart-steps.ts';
+import { chartSteps } from './chart-steps.ts';
 import { needsApply } from './differences.ts';
-
-export type SeenMetallb =
-  | { answers: false; reason: string }
-  | {
-      answers: true;
-      namespace?: KubeObject;
-      chart: ChartSeen;
-      pool?: KubeObject;
-      advertisement?: KubeObject;
-      /** Pools that are not of our making. */
-      otherPools: KubeObject[];
-      /** Servers whose config.yaml does not disable servicelb. */
-      servicelbOn: string[];
-      /** DaemonSets of servicelb ("svclb-traefik-…"). */
-      servicelbSets: string[];
-      /** Nodes from which nothing is announced, by a label. */
-      excluded: string[];
-    };
-
-export const EXCLUDED = 'node.kubernetes.io/exclude-from-external-load-balancers';
+import { metallbNotes } from './metallb-notes.ts';
+import { losers, nothingOfMetallb, type SeenMetallb } from './metallb-seen.ts';
 
 /** Namespace, chart, and when its webhook serves, pool and announcement. */
 export function planMetallb(lab: Lab, seen: SeenMetallb): Plan {
-  const known = seen.answers ? seen : NOTHING;
+  const known = seen.answers ? seen : nothingOfMetallb;
   const [pool, advertisement] = metallbPool(lab.config);
   const steps: Step[] = [];
   const apply = (
-    id: string,
     object: KubeObject,
     live: KubeObject | undefined,
-    after: string[],
-    deadline = 60,
+    step: Pick<Step, 'id' | 'after' | 'destroys'>,
   ): void => {
     const why = needsApply(object, live);
     if (!why) return;
-    const action: Step['action'] = { kind: 'kube', verb: 'apply', objects: [object], deadline };
-    steps.push({ id, title: `apply ${object.kind} ${object.metadata.name}`, why, after, action });
+    // The webhook serves a while after its pod is Ready: the apply is tried again until then.
+    const action: Step['action'] = { kind: 'kube', verb: 'apply', objects: [object], deadline: 180 };
+    steps.push({ title: `apply ${object.kind} ${object.metadata.name}`, why, action, ...step });
   };
 
-  apply('namespace', metallbNamespace(), known.namespace, []);
+  apply(metallbNamespace(), known.namespace, { id: 'namespace' });
   const chart = chartSteps(
     metallbChart(lab.config),
     METALLB_WORKLOADS,
@@ -50,56 +31,20 @@ export function planMetallb(lab: Lab, seen: SeenMetallb): Plan {
     steps.map(({ id }) => id),
   );
   steps.push(...chart.steps);
-  // The webhook serves a while after its pod is Ready: the apply is tried again until then.
-  apply('pool', pool, known.pool, chart.last, 180);
-  apply('advertisement', advertisement, known.advertisement, chart.last, 180);
-  return { steps, notes: notesOf(seen) };
+  const lost = losers(pool.metadata.name, lab.config.metallb.pool, known.services);
+  apply(pool, known.pool, { id: 'pool', after: chart.last, ...(lost.length > 0 && { destroys: lost }) });
+  // After the pool, so that a webhook that never serves is told of once.
+  const pooled = steps.at(-1)?.id === 'pool' ? ['pool'] : chart.last;
+  apply(advertisement, known.advertisement, { id: 'advertisement', after: pooled });
+  const notes = seen.answers ? metallbNotes(lab.config.metallb.pool, seen) : [unanswered(seen.reason)];
+  return { steps, notes };
 }
 
-const NOTHING: Extract<SeenMetallb, { answers: true }> = {
-  answers: true,
-  chart: { rolledOut: false },
-  otherPools: [],
-  servicelbOn: [],
-  servicelbSets: [],
-  excluded: [],
-};
-
-function notesOf(seen: SeenMetallb): Note[] {
-  if (!seen.answers)
-    return [
-      {
-        level: 'blocker',
-        text: `no K3s server answers: ${seen.reason}`,
-        fix: 'run install-k3s first',
-        waitsFor: 'install-k3s',
-      },
-    ];
-  const { servicelbOn, servicelbSets, excluded, otherPools } = seen;
-  const notes: Note[] = [];
-  if (servicelbOn.length > 0)
-    notes.push({
-      level: 'blocker',
-      text: `servicelb is not disabled on ${servicelbOn.join(', ')}: it and MetalLB would both answer for a Service`,
-      fix: 'run install-k3s, which writes `disable: [servicelb]`',
-      waitsFor: 'install-k3s',
-    });
-  else if (servicelbSets.length > 0)
-    notes.push({
-      level: 'blocker',
-      text: `servicelb still runs (${servicelbSets.join(', ')} in kube-system) though it is disabled`,
-      fix: 'restart K3s on the servers, one after another: it takes its DaemonSets away when it starts',
-    });
-  if (excluded.length > 0)
-    notes.push({
-      level: 'warning',
-      text: `${excluded.join(', ')} ${excluded.length === 1 ? 'has' : 'have'} the label ${EXCLUDED}: MetalLB announces nothing from there`,
-      fix: `if that is not wanted: \`k3s kubectl label node ${excluded[0]} ${EXCLUDED}-\``,
-    });
-  for (const { metadata, spec } of otherPools)
-    notes.push({
-      level: 'info',
-      text: `there is another IPAddressPool, ${metadata.name} (${JSON.stringify((spec as { addresses?: unknown }).addresses)}); it is left as it is`,
-    });
-  return notes;
+function unanswered(reason: string): Note {
+  return {
+    level: 'blocker',
+    text: `no K3s server answers: ${reason}`,
+    fix: 'run install-k3s first',
+    waitsFor: 'install-k3s',
+  };
 }

@@ -1,14 +1,14 @@
 import { UsageError } from '../errors.ts';
-import { isReady, titleOf } from '../kube-object.ts';
+import type { Issuance } from '../issuance.ts';
+import { titleOf } from '../kube-object.ts';
 import type { Lab } from '../lab-context.ts';
-import { dig, mapsIn } from '../loose.ts';
-import { callOf, type IngressCall, ingressObject, ingressYaml, middlewareRef } from '../render/ingress.ts';
+import { callOf, type IngressCall, ingressObject, ingressYaml } from '../render/ingress.ts';
+import { objectsOf } from '../render/manifests.ts';
 import type { KubeObject, Note, Plan, Step } from '../step.ts';
-import { suggestion } from '../suggest.ts';
-import type { Placed } from './convention-problem.ts';
-import { claimsOf, isInside } from './conventions-ingress.ts';
-import { needsApply } from './differences.ts';
+import { CLUSTER, type Placed } from './convention-problem.ts';
+import { claimsOf, isInside, routerProblems } from './conventions-ingress.ts';
 import { hostProblem, isDnsLabel } from './host-name.ts';
+import { planApply } from './new-ingress-apply.ts';
 
 export type NewIngressArgs = {
   name: string;
@@ -38,6 +38,8 @@ export type ClusterSeen = {
   middleware: boolean;
   issuer?: KubeObject;
   certificate?: KubeObject;
+  /** How far the certificate has come. */
+  issuance: Issuance;
 };
 
 /**
@@ -118,18 +120,20 @@ function whyWrite(
     const each = changed.map((key) => `${key} was ${before[key]}`);
     return { reason: each.join(', ') || "homelab.yaml's convention has changed" };
   }
-  return force ? { reason: 'edited by hand; --force' } : { blocker: 'was edited by hand' };
+  if (force) return { reason: 'edited by hand; --force' };
+  const [worse] = objectsOf(text).objects.flatMap(routerProblems);
+  return { blocker: `was edited by hand${worse ? `, and ${worse.message}` : ''}` };
 }
 
 /** Hosts and secret names that somebody else has. */
 function claimNotes(wanted: KubeObject, { applications, cluster }: NewIngressSeen): Note[] {
   const inFiles = applications.filter(({ object }) => object.kind === 'Ingress');
-  const live = cluster.ok ? cluster.value.ingresses.map((object) => ({ place: 'the cluster', object })) : [];
+  const live = cluster.ok ? cluster.value.ingresses.map((object) => ({ place: CLUSTER, object })) : [];
   const known = new Set(inFiles.map(({ object }) => titleOf(object)));
   const others = [...inFiles, ...live.filter(({ object }) => !known.has(titleOf(object)))];
   const claims = claimsOf(wanted);
   return others
-    .filter(({ place, object }) => place !== 'the cluster' || titleOf(object) !== titleOf(wanted))
+    .filter(({ place, object }) => place !== CLUSTER || titleOf(object) !== titleOf(wanted))
     .flatMap(({ place, object }) =>
       claimsOf(object)
         .filter((claim) => claims.includes(claim))
@@ -141,95 +145,4 @@ function claimNotes(wanted: KubeObject, { applications, cluster }: NewIngressSee
           }),
         ),
     );
-}
-
-/** The Ingress and its certificate, or what is missing for them. */
-function planApply(
-  call: IngressCall,
-  wanted: KubeObject,
-  seen: NewIngressSeen,
-  convention: Lab['config']['ingress'],
-  writes: boolean,
-): Plan {
-  if (!seen.cluster.ok)
-    return {
-      steps: [],
-      notes: [{ level: 'blocker', text: `--apply: the cluster does not answer: ${seen.cluster.reason}` }],
-    };
-  const { ingresses, certificate, ...rest } = seen.cluster.value;
-  const notes = [...serviceNotes(call, rest.services), ...componentNotes(rest, convention)];
-  const live = ingresses.find((object) => titleOf(object) === titleOf(wanted));
-  const why = needsApply(wanted, live);
-  const steps: Step[] = [];
-  if (why)
-    steps.push({
-      id: 'ingress',
-      title: `apply ${titleOf(wanted)}`,
-      why,
-      after: writes ? ['file'] : [],
-      action: { kind: 'kube', verb: 'apply', objects: [wanted], deadline: 120 },
-    });
-  if (why || !certificate || !isReady(certificate))
-    steps.push({
-      id: 'certificate',
-      title: `wait for the certificate of ${call.host}`,
-      why: certificate ? 'not Ready' : 'absent',
-      after: why ? ['ingress'] : [],
-      action: {
-        kind: 'wait',
-        for: {
-          kube: {
-            apiVersion: 'cert-manager.io/v1',
-            kind: 'Certificate',
-            name: `${call.name}-tls`,
-            namespace: call.namespace,
-          },
-          path: 'status.conditions[Ready].status',
-          equals: 'True',
-        },
-        deadline: 600,
-      },
-    });
-  return { steps, notes };
-}
-
-function serviceNotes({ service, namespace, port }: IngressCall, services: readonly KubeObject[]): Note[] {
-  const names = services.map(({ metadata }) => metadata.name);
-  const found = services.find(({ metadata }) => metadata.name === service);
-  if (!found)
-    return [
-      {
-        level: 'blocker',
-        text: `namespace ${namespace} has no Service ${service}`,
-        fix: names.length > 0 ? suggestion(service, names) : 'deploy the application first, or give --namespace',
-      },
-    ];
-  const ports = mapsIn(dig(found, 'spec', 'ports')).map((each) => Number(each.port));
-  if (ports.includes(port)) return [];
-  return [
-    {
-      level: 'blocker',
-      text: `Service ${namespace}/${service} has no port ${port}`,
-      fix: ports.length > 0 ? `it has ${ports.join(', ')}` : 'it has none',
-    },
-  ];
-}
-
-function componentNotes(
-  { middleware, issuer }: Pick<ClusterSeen, 'middleware' | 'issuer'>,
-  convention: Lab['config']['ingress'],
-): Note[] {
-  const missing = (text: string): Note => ({ level: 'blocker', text, fix: 'run setup-ingress' });
-  const { namespace, name } = middlewareRef(convention.middleware);
-  return [
-    ...(middleware
-      ? []
-      : [missing(`the Middleware ${namespace}/${name} is not in the cluster: Traefik would answer 404`)]),
-    ...(issuer
-      ? []
-      : [missing(`the ClusterIssuer ${convention.issuer} is not in the cluster: no certificate would come`)]),
-    ...(issuer && !isReady(issuer)
-      ? [missing(`the ClusterIssuer ${convention.issuer} is not Ready: no certificate would come`)]
-      : []),
-  ];
 }

@@ -14,6 +14,10 @@ export const CERT_MANAGER_WORKLOADS = ['cert-manager', 'cert-manager-webhook', '
  */
 const RESOLVERS = ['1.1.1.1:53', '9.9.9.9:53'];
 
+export function certManagerNamespace(): KubeObject {
+  return { apiVersion: 'v1', kind: 'Namespace', metadata: { name: CERT_MANAGER } };
+}
+
 /** The chart of cert-manager, with its kinds. */
 export function certManagerChart({ cert_manager }: Pick<Config['ingress'], 'cert_manager'>): Chart {
   return {
@@ -40,7 +44,7 @@ export function cloudflareSecret(): KubeObject {
 }
 
 const PRODUCTION = 'letsencrypt-prod';
-const STAGING = 'letsencrypt-staging';
+export const STAGING = 'letsencrypt-staging';
 
 /**
  * Let's Encrypt's production issuer (also under homelab.yaml's name, if that is another) and its staging one,

@@ -3,6 +3,10 @@ import type { KubeObject } from '../step.ts';
 import type { Chart } from './helm-chart.ts';
 
 export const METALLB = 'metallb-system';
+/** Where MetalLB's parts say whether they can take its configuration, from 0.15.3 on. */
+export const CONFIGURATION = { apiVersion: 'metallb.io/v1beta1', kind: 'ConfigurationState' };
+/** Where the speakers say who of them announces a Service. */
+export const ANNOUNCEMENT = { apiVersion: 'metallb.io/v1beta1', kind: 'ServiceL2Status' };
 /** The chart's workloads; they are named after the release. */
 export const METALLB_WORKLOADS = ['metallb-controller', 'metallb-speaker'];
 

@@ -1,3 +1,4 @@
+import type { StepResult } from '../apply.ts';
 import { isReady, readiness, titleOf } from '../kube-object.ts';
 import type { Lab } from '../lab-context.ts';
 import type { RunContext } from '../main.ts';
@@ -15,8 +16,10 @@ export async function verifyIngress(
   ports: Ports,
   args: unknown,
   context: Pick<RunContext, 'secrets'>,
+  seen: IngressSeen,
+  applied: readonly StepResult[],
 ): Promise<Proof[]> {
-  return ingressProofs(lab, await observeIngress(lab, ports, args, context));
+  return ingressProofs(lab, applied.length === 0 ? seen : await observeIngress(lab, ports, args, context));
 }
 
 /** What a look at the cluster proves. */

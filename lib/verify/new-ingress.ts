@@ -3,6 +3,7 @@ import { loadBalancerAddress } from '../kube-object.ts';
 import type { Lab } from '../lab-context.ts';
 import { type NewIngressArgs, readCall } from '../plan/new-ingress.ts';
 import type { HttpAnswer, Ports } from '../ports/types.ts';
+import { STAGING } from '../render/cert-manager.ts';
 import type { Proof } from '../step.ts';
 
 /** Seconds until Traefik has taken up a new Ingress and its certificate. */
@@ -12,7 +13,7 @@ const UNTIL_SERVED = 90;
  * Proves from outside what a browser will see: HTTP is redirected for good, and HTTPS answers under a certificate
  * for the name. Dialled at Traefik's load balancer, so that the name need not resolve yet.
  */
-export async function verifyNewIngress(_lab: Lab, ports: Ports, args: NewIngressArgs): Promise<Proof[]> {
+export async function verifyNewIngress({ config }: Lab, ports: Ports, args: NewIngressArgs): Promise<Proof[]> {
   if (!args.apply) return [];
   const call = readCall(args);
   // Any name stands for a wildcard's.
@@ -38,7 +39,7 @@ export async function verifyNewIngress(_lab: Lab, ports: Ports, args: NewIngress
   const secure = `https://${host}${args.probe}`;
   return Promise.all([
     served(ports, `${plain} redirects to HTTPS`, address, plain, (answer) => judgeRedirect(answer, host)),
-    served(ports, `${secure} answers 200`, address, secure, (answer) => judgePage(answer, host)),
+    served(ports, `${secure} answers 200`, address, secure, (answer) => judgePage(answer, host, config.ingress.issuer)),
   ]);
 }
 
@@ -69,21 +70,30 @@ export function judgeRedirect({ status, headers }: HttpAnswer, host: string): Ju
   return { ok: false, detail: `${status}${location ? ` → ${location}` : ''}` };
 }
 
-/** 200, under a certificate that verifies and names the host. */
-export function judgePage({ status, certificate }: HttpAnswer, host: string): Judgement {
+/** Let's Encrypt's staging names its authorities so, lest anybody trust them. */
+const BY_STAGING = /\(STAGING\)|^Fake LE /;
+
+/**
+ * 200, under a certificate that names the host and verifies. Nobody trusts those of the staging issuer, by design:
+ * where it is homelab.yaml's, one of it is right.
+ */
+export function judgePage({ status, certificate }: HttpAnswer, host: string, wanted: string): Judgement {
   const { names = [], issuer = '', authorized = false, validTo = '' } = certificate ?? {};
   const shown = `certificate for ${names.join(', ') || 'no name'} by ${issuer || 'nobody'}`;
   if (/TRAEFIK DEFAULT CERT/i.test(issuer))
     return { ok: false, detail: `${status}, Traefik's default certificate: its Secret is not there` };
   if (!names.some((name) => covers(name, host))) return { ok: false, detail: `${status}, ${shown}: not for ${host}` };
-  if (!authorized) return { ok: false, detail: `${status}, ${shown}: it does not verify` };
+  const staged = BY_STAGING.test(issuer);
+  if (staged && wanted !== STAGING)
+    return { ok: false, detail: `${status}, ${shown}: of ${STAGING}, not of ${wanted}; nobody trusts it` };
+  if (!authorized && !staged) return { ok: false, detail: `${status}, ${shown}: it does not verify` };
   const why: Record<number, string> = {
     404: ': the application (or Traefik) has no such page; --probe names one that answers 200',
     502: ': the Service does not answer',
     503: ': the Service has no ready pods',
   };
   if (status !== 200) return { ok: false, detail: `${status}${why[status] ?? ''}, ${shown}` };
-  return { ok: true, detail: `200, ${shown}, until ${validTo}` };
+  return { ok: true, detail: `200, ${shown}, until ${validTo}${staged ? ', untrusted by design' : ''}` };
 }
 
 /** Whether a certificate's name, which may start with "*.", is one for `host`. */
