@@ -57,7 +57,10 @@ if (await postgresHere()) {
     const status = await lab.script('backup-postgres', 'status', '--json');
     assert.is(status.code, 0);
     assert.is(JSON.parse(status.stdout).report[0].stale, false);
-    assert.match((await lab.script('backup-postgres', 'list')).stdout, /^main: 1 set\n {2}\S+ {2}proven/);
+    assert.match(
+      (await lab.script('backup-postgres', 'list')).stdout,
+      /^main: 1 set, newest first\n.*\n.*\n {2}\S{25} {2}proven/,
+    );
   });
 
   test('restore-postgres: beside the original, compared', async () => {
@@ -70,7 +73,47 @@ if (await postgresHere()) {
       '--yes',
     );
     assert.is(code, 0, stderr);
-    assert.match(stdout, /^restored into app__restore_[0-9a-f]{8}$/m);
+    assert.match(stdout, /^app: restored into app__restore_[0-9a-f]{8}$/m);
+  });
+
+  const restore = (...args: string[]): ReturnType<typeof lab.script> =>
+    lab.script('restore-postgres', '--server', 'main', ...args, '--yes');
+  /** What there is to read, where the way to it is watched as a person would. */
+  const shown = ({ stdout, stderr }: { stdout: string; stderr: string }): string => {
+    if (process.env.SHOW) console.log(`${stderr}\n--\n${stdout}\n==`);
+    return `${stderr}\n${stdout}`;
+  };
+
+  test('restore-postgres --swap: over data only with the names of database and system', async () => {
+    const refused = await restore('--database', 'app', '--swap');
+    assert.is(refused.code, 2);
+    const [, names = ''] = /give --confirm (app,\d+) when that is wanted/.exec(shown(refused)) ?? [];
+    assert.ok(names, refused.stderr);
+    assert.is((await restore('--database', 'app', '--swap', '--confirm', 'app')).code, 2);
+    const swapped = await restore('--database', 'app', '--swap', '--confirm', names);
+    assert.is(swapped.code, 0, swapped.stderr);
+    assert.match(shown(swapped), /app: is the restored one; the old one is app_before_\d{8}T\d{6}Z/);
+  });
+
+  test('restore-postgres --all: the cluster was rebuilt, and its database is new', async () => {
+    const anewData = join('/tmp', `homelab-test-${process.pid}-anew-pg`);
+    const anew = await startScratchPostgres(anewData, { password });
+    if ('missing' in anew) throw new Error(anew.missing);
+    try {
+      lab.cluster.setBackend('databases/postgresql', { host: '127.0.0.1', port: anew.port });
+      const asked = await restore('--all');
+      assert.is(asked.code, 1);
+      const [, of = ''] = /whose backup is wanted\? .*--of (\d+)/s.exec(shown(asked)) ?? [];
+      assert.ok(of, asked.stderr);
+      const restored = await restore('--all', '--of', of);
+      assert.is(restored.code, 0, restored.stderr);
+      assert.match(shown(restored), /^app: is the restored one$/m);
+      assert.match(restored.stderr, /✓ app holds what \S+ has of app/);
+    } finally {
+      lab.cluster.setBackend('databases/postgresql', { host: '127.0.0.1', port: pg.port });
+      await anew.stop();
+      rmSync(anewData, { recursive: true, force: true });
+    }
   });
 
   test('prune: nothing is lost without the lab’s name', async () => {

@@ -1,14 +1,16 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { differences } from '../lib/backup/content.ts';
+import { compression } from '../lib/backup/dump-programs.ts';
 import { databaseStatements, statementsFor, withoutTablespaces } from '../lib/backup/globals.ts';
 import { type Manifest, manifestText, parseManifest, parseReport, reportText } from '../lib/backup/manifest.ts';
 import { conninfo, derivedName, dumpFileOf, quoteLiteral, setName, timeOfSet } from '../lib/backup/names.ts';
 import { selectDatabases } from '../lib/backup/server-facts.ts';
 import { type BackupSet, sha256 } from '../lib/backup/sets.ts';
 import type { SeenBackup, SeenServer } from '../lib/observe/backup.ts';
-import { isStale, planPrune, planRun, planVerify } from '../lib/plan/backup.ts';
+import { planPrune, planRun, planVerify } from '../lib/plan/backup.ts';
 import { alarms } from '../lib/plan/backup-alarms.ts';
+import { isStale, newestProven } from '../lib/plan/backup-newest.ts';
 
 const HOUR = 3_600_000;
 const NOW = Date.UTC(2026, 10, 23, 12);
@@ -117,6 +119,9 @@ for (const [what, before, after, count] of [
   ['a fifth gone', rows(100), rows(79), 1],
   ['empty', rows(100), { a: database({}) }, 2],
   ['the database gone', rows(100), {}, 1],
+  ['what a restore made beside is dropped', { a__restore_0123abcd: database({}), ...rows(1) }, rows(1), 0],
+  ['what a restore kept is dropped', { a_before_20261127T010051Z: database({}), ...rows(1) }, rows(1), 0],
+  ['a name that only looks like it', { a_before_2026: database({}), ...rows(1) }, rows(1), 1],
 ] as const)
   judge(`alarm: ${what}`, () => assert.is(alarms(manifest(after), manifest(before), 0).length, count));
 judge('a database that is now excluded is no alarm', () => {
@@ -142,9 +147,34 @@ judge('a report is sealed: any change to it shows', () => {
 });
 judge('what cannot be dumped must be excluded by its exact name', () => {
   const facts = { databases: ['a', 'b'].map((name) => ({ name, connectable: name === 'a' })) };
-  assert.equal(selectDatabases('main', facts, ['b']), { dump: ['a'], excluded: ['b'] });
-  assert.throws(() => selectDatabases('main', facts, ['B']), /"b" cannot be dumped/);
+  assert.equal(selectDatabases({ name: 'main', exclude: ['b'] }, facts), { dump: ['a'], excluded: ['b'] });
+  assert.throws(() => selectDatabases({ name: 'main', exclude: ['B'] }, facts), /"b" cannot be dumped/);
 });
+judge('include names the only ones; one that is not there is an error that says what there is', () => {
+  const facts = { databases: ['app', 'b'].map((name) => ({ name, connectable: true })) };
+  const selected = (include: string[]) => selectDatabases({ name: 'main', include, exclude: [] }, facts);
+  assert.equal(selected(['app']), { dump: ['app'], excluded: ['b'] });
+  try {
+    selected(['App']);
+    assert.unreachable();
+  } catch (error) {
+    assert.match(
+      `${(error as Error).message}; ${(error as { fix?: string }).fix}`,
+      /no database "App"; .*did you mean "app"\?/,
+    );
+  }
+});
+for (const [client, server, expected] of [
+  [13, 13, '1'],
+  [15, 15, '1'],
+  [16, 15, '1'],
+  [16, 16, 'zstd:3'],
+  [18, 13, '1'],
+  [18, 17, 'zstd:3'],
+] as const)
+  judge(`client ${client}, server ${server}: --compress=${expected}`, () =>
+    assert.is(compression(client, server), expected),
+  );
 judge.run();
 
 const set = (hours: number, more: Partial<BackupSet> = {}): BackupSet => {
@@ -166,6 +196,7 @@ const seen = (server: Partial<SeenServer>, more: Partial<SeenBackup> = {}): Seen
 const backup = {
   ...{ target: { export: 'n/e', path: 'p', require_nfs: true }, schedule: '0 3 * * *', max_age_hours: 26 },
   ...{ keep: { last: 1, daily: 0, weekly: 0, monthly: 0 }, postgresql: [] },
+  deadlines: { run_seconds: 100, program_seconds: 50, nas_seconds: 5 },
 };
 
 const plans = suite('backup: plans');
@@ -201,6 +232,50 @@ plans('a new system identifier is a warning, and so is a machine that cannot pro
   assert.equal(
     plan.notes.map(({ level }) => level),
     ['warning', 'warning'],
+  );
+});
+plans('once a new server has sets of its own, those of the one before are a note, until they are retired', () => {
+  const notes = (old: Partial<BackupSet>): string[] =>
+    planRun(backup, seen({ sets: [set(1), set(300, { lineage: '8', ...old })] }), { ifStale: false }).notes.map(
+      ({ level, text }) => `${level}: ${text}`,
+    );
+  const [note = '', ...more] = notes({});
+  assert.match(
+    note,
+    /^info: main: sets of the system identifier 8 are .* restore-postgres --server main --all --of 8 /,
+  );
+  assert.equal(more, []);
+  assert.equal(notes({ retired: true }), []);
+});
+plans('a set from the future is the newest only where there is no other', () => {
+  const [future, today, old] = [set(-87_600), set(1), set(50)];
+  assert.is(newestProven([old, future, today], undefined, NOW)?.name, today.name);
+  assert.is(newestProven([future], undefined, NOW)?.name, future.name);
+  assert.is(newestProven([future, old], undefined, NOW)?.name, old.name);
+});
+plans('servers are dumped side by side, and proven one after another', () => {
+  const servers = ['main', 'other'].map((name) => ({ name, database: facts, sets: [] }));
+  const { steps } = planRun(backup, seen({}, { servers }), { ifStale: false });
+  const lanes = (name: string): unknown[] => steps.filter(({ id }) => id.endsWith(name)).map(({ lane }) => lane);
+  assert.equal(
+    [lanes('/dump'), lanes('/prove')],
+    [
+      [undefined, undefined],
+      ['prove', 'prove'],
+    ],
+  );
+});
+plans('databases that homelab.yaml names and the server does not have are warnings', () => {
+  const there = { ...facts, databases: [{ name: 'app', connectable: true }] };
+  const server = { name: 'main', host: 'db', port: 5432, user: 'postgres' };
+  const config = { ...backup, postgresql: [{ ...server, exclude: ['apps'], databases: { other: { jobs: 2 } } }] };
+  const { notes } = planRun(config, seen({ database: there }), { ifStale: false });
+  assert.equal(
+    notes.map(({ level, fix }) => [level, fix]),
+    [
+      ['warning', 'did you mean "app"?'],
+      ['warning', 'known: app'],
+    ],
   );
 });
 plans('prune names what it destroys, and never touches the newest of any lineage', () => {

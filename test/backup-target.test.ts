@@ -1,8 +1,10 @@
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { nasOf } from '../lib/backup/nas.ts';
 import { lookAtTarget, markTarget, type TargetPlace } from '../lib/backup/target.ts';
 import { realFiles } from '../lib/ports/files.ts';
 import type { FilesReader, Mount } from '../lib/ports/types.ts';
@@ -19,11 +21,12 @@ function place(more: Partial<TargetPlace> = {}): TargetPlace {
   mkdirSync(mount);
   return {
     ...{ sources: [NAS, 'synology:/volume1/k3s-backups'], folder: mount, root: join(mount, 'postgresql') },
-    ...{ requireNfs: false, lab: 'homelab', exportRef: 'synology/k3s-backups', memory: `${mount}.json` },
+    ...{ key: 'backup.target', requireNfs: false, lab: 'homelab', exportRef: 'synology/k3s-backups' },
+    memory: `${mount}.json`,
     ...more,
   };
 }
-const files = realFiles();
+const files = nasOf(realFiles(), 20);
 const mounted = (mount: Mount | undefined): FilesReader => ({ ...files, mountOf: async () => mount });
 const refusal = async (where: TargetPlace, reader: FilesReader = files): Promise<string> => {
   const state = await lookAtTarget(reader, where);
@@ -34,7 +37,7 @@ target('an empty folder is a new target; once marked it is ours', async () => {
   const where = place();
   const state = await lookAtTarget(files, where);
   assert.ok(state.ok && state.sentinel === undefined);
-  await markTarget(where, 'id-1');
+  await markTarget(files, where, 'id-1');
   const again = await lookAtTarget(files, where);
   assert.is(again.ok && again.sentinel?.id, 'id-1');
 });
@@ -50,26 +53,30 @@ target('a folder with something else in it', async () => {
 });
 target('a target that was ours and is empty now: it is not mounted', async () => {
   const where = place();
-  await markTarget(where, 'id-1');
+  await markTarget(files, where, 'id-1');
   rmSync(where.root, { recursive: true });
   assert.match(await refusal(where), /is empty, but this lab's backups were there/);
 });
 target("another lab's target", async () => {
   const where = place();
-  await markTarget({ ...where, lab: 'other', memory: `${where.memory}.other` }, 'id-2');
+  await markTarget(files, { ...where, lab: 'other', memory: `${where.memory}.other` }, 'id-2');
   assert.match(await refusal(where), /belongs to the lab other, not to homelab/);
 });
 target('another target of the same lab', async () => {
   const where = place();
-  await markTarget(where, 'id-1');
+  await markTarget(files, where, 'id-1');
   writeFileSync(join(where.root, '.target.json'), JSON.stringify({ id: 'id-2', lab: 'homelab', created: '' }));
   assert.match(await refusal(where), /has the id id-2; this lab's backups went to a target with the id id-1/);
 });
 target('a damaged sentinel', async () => {
   const where = place();
-  await markTarget(where, 'id-1');
+  await markTarget(files, where, 'id-1');
   writeFileSync(join(where.root, '.target.json'), '{');
   assert.match(await refusal(where), /\.target\.json is damaged/);
+  // What it says to do, done as it stands there.
+  const { fix } = (await lookAtTarget(files, where)) as { fix: string };
+  execFileSync('sh', ['-c', fix.replace(/^write it anew: /, '')]);
+  assert.is(await refusal(where), 'ok');
 });
 target('a mount point that is not there, or is not named', async () => {
   assert.match(await refusal(place({ folder: join(folder, 'nope') })), /^\/nope is not there; make it and mount/);

@@ -120,10 +120,50 @@ holds(
   }),
 );
 holds(
-  'monotone in the policy',
+  'monotone in the policy, in each part of it',
   fc.property(someSets, aPolicy, (sets, keep) => {
-    const more = { last: keep.last + 1, daily: keep.daily + 2, weekly: keep.weekly, monthly: keep.monthly + 1 };
-    return includes(names(sets, more), names(sets, keep));
+    const stay = names(sets, keep);
+    return (['last', 'daily', 'weekly', 'monthly'] as const).every((part) =>
+      includes(names(sets, { ...keep, [part]: keep[part] + 1 }), stay),
+    );
+  }),
+);
+holds(
+  'what is pinned, not proven or from the future stays',
+  fc.property(someSets, aPolicy, (sets, keep) =>
+    includes(
+      names(sets, keep),
+      sets.filter((s) => s.pinned || !s.proven || s.time > NOW).map((s) => s.name),
+    ),
+  ),
+);
+holds(
+  'a clock that jumps back deletes nothing extra',
+  fc.property(someSets, aPolicy, (sets, keep) => includes(names(sets, keep, NOW - 9 * DAY), names(sets, keep))),
+);
+holds(
+  'pruning night by night, a few at a time, keeps what pruning once in the end does',
+  fc.property(someSets, aPolicy, (sets, keep) => {
+    const nights = sets.filter((s) => s.time <= NOW).sort((a, b) => a.time - b.time || (a.name < b.name ? -1 : 1));
+    let left: RetainedSet[] = [];
+    for (const night of nights) {
+      left.push(night);
+      const gone = new Set(expendable(left, keep, night.time, 2).map((s) => s.name));
+      left = left.filter((s) => !gone.has(s.name));
+    }
+    return includes(new Set(left.map((s) => s.name)), names(nights, keep));
+  }),
+);
+holds(
+  'repeated, capped pruning ends where one without a cap does, and stays there',
+  fc.property(someSets, aPolicy, (sets, keep) => {
+    let left = [...sets];
+    for (let i = 0; i <= sets.length; i++) {
+      const gone = new Set(expendable(left, keep, NOW, 3).map((s) => s.name));
+      left = left.filter((s) => !gone.has(s.name));
+    }
+    const stay = names(sets, keep);
+    return left.length === stay.size && left.every((s) => stay.has(s.name));
   }),
 );
 holds(

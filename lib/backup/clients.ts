@@ -2,6 +2,10 @@ import { readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Exec } from '../ports/types.ts';
+import type { DumpedDatabase } from './manifest.ts';
+import { majorOf } from './names.ts';
+
+export { majorOf };
 
 /** PostgreSQL programs of one version on this machine. */
 export type Installation = {
@@ -41,21 +45,25 @@ export function proversFor(major: number, all: readonly Installation[]): Install
   return lowest(all.filter((installation) => installation.server && installation.major >= major));
 }
 
-/** pg_restore's option for a dump of so many bytes: workers cost more than they bring to a small one. */
-export function restoreJobs(bytes: number): string[] {
-  return bytes < 32 * 2 ** 20 ? [] : [`--jobs=${Math.min(4, availableParallelism())}`];
-}
-
-/** The major version in "15.18 (Debian 15.18-0+deb12u1)", "pg_dump (PostgreSQL) 17beta1". */
-export function majorOf(version: string): number {
-  return Number(/(\d+)/.exec(version.replace(/^.*\(PostgreSQL\)/, ''))?.[1] ?? 0);
+/**
+ * pg_restore's option for a dump: workers cost more than they bring to a small one. What compresses well is small as a
+ * file and large as tables, so rows count too.
+ */
+export function restoreJobs({ bytes, tables }: Pick<DumpedDatabase, 'bytes' | 'tables'>): string[] {
+  const rows = Object.values(tables).reduce((sum, table) => sum + table.rows, 0);
+  return bytes < 32 * 2 ** 20 && rows < 1_000_000 ? [] : [`--jobs=${Math.min(4, availableParallelism())}`];
 }
 
 async function find(exec: Exec): Promise<Installation[]> {
   const onPath = exec.which('pg_dump');
   // Debian's /usr/bin/pg_dump picks a version by itself; the folders below name theirs, and so come first.
   const folders = new Set([...PLACES.flatMap(foldersIn), ...(onPath ? [dirname(onPath)] : [])]);
-  const found = await Promise.all([...folders].map((folder) => look(folder, exec)));
+  return installationsIn([...folders], exec);
+}
+
+/** The same, of these folders with programs. */
+export async function installationsIn(folders: readonly string[], exec: Exec): Promise<Installation[]> {
+  const found = await Promise.all(folders.map((folder) => look(folder, exec)));
   return found
     .filter((installation) => installation !== undefined)
     .sort((a, b) => b.major - a.major || Number(b.server) - Number(a.server));

@@ -7,7 +7,7 @@ import type { Exec, Outcome } from '../ports/types.ts';
 import type { Secret } from '../secret.ts';
 import type { Installation } from './clients.ts';
 import { connect, type DatabaseAddress } from './connect.ts';
-import { postmasterOf } from './scratch.ts';
+import { postmasterOf, scratchBase } from './scratch.ts';
 
 /** A PostgreSQL server of our own, on this machine: for proofs, and for the embedded lab. */
 export type Cluster = { address: DatabaseAddress; stop(): Promise<void> };
@@ -45,7 +45,8 @@ export async function startCluster(exec: Exec, tools: Installation, options: Clu
     });
   mkdirSync(data, { recursive: true, mode: 0o700 });
   if (user.ids) for (const path of [folder, data]) chownSync(path, user.ids.uid, user.ids.gid);
-  if (!existsSync(join(data, 'PG_VERSION'))) await init(run, data, superuser, password, user.ids);
+  if (!existsSync(join(data, 'PG_VERSION')))
+    await init(run, data, { superuser, password, ids: user.ids, major: tools.major });
   await endLeftover(data);
 
   const port = tcpPort ?? SOCKET_PORT;
@@ -93,9 +94,12 @@ export async function serverUser(exec: Exec): Promise<{ prefix: string[]; ids?: 
 async function init(
   run: (program: string, args: string[], deadline?: number) => Promise<Outcome>,
   data: string,
-  superuser: string,
-  password: Secret | undefined,
-  ids: { uid: number; gid: number } | undefined,
+  {
+    superuser,
+    password,
+    ids,
+    major,
+  }: { superuser: string; password?: Secret; ids?: { uid: number; gid: number }; major: number },
 ): Promise<void> {
   const pwfile = join(dirname(data), 'password.init');
   if (password) {
@@ -106,7 +110,8 @@ async function init(
     const { code, stdout, stderr } = await run(
       'initdb',
       [
-        ...['-D', data, '-U', superuser, '--encoding=UTF8', '--locale=C', '--no-sync', '--no-instructions'],
+        ...['-D', data, '-U', superuser, '--encoding=UTF8', '--locale=C', '--no-sync'],
+        ...(major >= 14 ? ['--no-instructions'] : []),
         ...['--auth-local=trust', '--auth-host=scram-sha-256', ...(password ? [`--pwfile=${pwfile}`] : [])],
       ],
       120,
@@ -121,10 +126,10 @@ async function init(
   }
 }
 
-/** The advice for a server that ran out of disk, where it did. */
+/** The advice for a server that ran out of disk, where it did: PostgreSQL says it in two ways. */
 export function spaceFix(output: string): { cause?: string; fix?: string } {
-  return /no space left/i.test(output)
-    ? { cause: 'the disk of the temporary folder is full', fix: 'set TMPDIR to a folder with room for the databases' }
+  return /no space left|check free disk space/i.test(output)
+    ? { cause: `the disk of ${scratchBase()} is full`, fix: 'set TMPDIR to a folder with room for the databases' }
     : {};
 }
 

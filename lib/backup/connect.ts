@@ -13,9 +13,12 @@ export type DatabaseAddress = {
   port: number;
   user: string;
   password?: Secret;
+  /** "databases/postgresql", where the way to it is a Service of the cluster. */
+  service?: string;
 };
 
 const CONNECT_SECONDS = 15;
+const END_SECONDS = 5;
 
 /**
  * A session of which every setting that changes how values are printed is fixed: hashes of the same rows are
@@ -40,7 +43,7 @@ export async function connect(address: DatabaseAddress, database: string): Promi
     await client.connect();
     await client.query(SETTLED);
   } catch (error) {
-    await client.end().catch(() => {});
+    await endSession(client);
     throw explained(error, address, database);
   }
   return client;
@@ -50,7 +53,7 @@ const SETTLED = `
   SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '300s';
   SET row_security = off; SET search_path = ''; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY';
   SET IntervalStyle = 'postgres'; SET extra_float_digits = 3; SET bytea_output = 'hex'; SET lc_monetary = 'C';
-  SET xmlbinary = 'base64'; SET client_encoding = 'UTF8';
+  SET xmlbinary = 'base64'; SET client_encoding = 'UTF8'; SET quote_all_identifiers = off;
   SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout')`;
 
 /** Does `work` in a session of its own. */
@@ -63,8 +66,15 @@ export async function inSession<T>(
   try {
     return await work(client);
   } finally {
-    await client.end().catch(() => {});
+    await endSession(client);
   }
+}
+
+/** Ends a session; one whose server does not answer any more is dropped. */
+export async function endSession(client: Client): Promise<void> {
+  const timer = setTimeout(() => client.connection.stream.destroy(), END_SECONDS * 1000);
+  await client.end().catch(() => {});
+  clearTimeout(timer);
 }
 
 /** A session for what concerns the whole server: in `postgres`, or in template1 where there is no such database. */
@@ -108,15 +118,24 @@ function explained(error: unknown, address: DatabaseAddress, database: string): 
   const said = `${where}: ${messageOf(error)}`;
   const secret = address.password?.name ?? 'a password';
   if (code === '28P01' || /password must be a string/.test(messageOf(error)))
-    return new HomelabError(said, { fix: `set ${secret} to the password that the server has now` });
+    return new HomelabError(said, { fix: `set ${secret} in .env to the password that the server has now` });
   if (code === '28000')
     return new HomelabError(said, { fix: `let ${address.user} in from here in the server's pg_hba.conf` });
   if (code === '53300') return new HomelabError(said, { fix: 'raise max_connections, or end idle sessions' });
   if (code === '57P03') return new HomelabError(said, { cause: 'the server starts or stops', fix: 'try again' });
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN')
+    return new HomelabError(said, {
+      cause: `no name server knows ${address.host}`,
+      fix: 'correct backup.postgresql[].host in homelab.yaml, or write the address there',
+    });
   if (code?.startsWith('E') || /terminated|timeout/i.test(messageOf(error)))
     return new HomelabError(`${said || where} (${address.host}:${address.port})`, {
       cause: 'no server listens there, or something on the way ends the connection',
-      fix: 'see whether the database runs: its pods, its Service and its endpoints',
+      fix: `see whether the database runs: ${
+        address.service === undefined
+          ? 'its log, listen_addresses and port, and a firewall on the way'
+          : `its pods, the Service ${address.service} and its endpoints`
+      }`,
     });
   return new HomelabError(said);
 }

@@ -1,145 +1,123 @@
-import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Client } from 'pg';
-import { HomelabError } from '../errors.ts';
-import { lastLines } from '../ports/exec.ts';
-import { hashFile } from '../ports/files.ts';
-import type { Exec, Outcome } from '../ports/types.ts';
-import type { Installation } from './clients.ts';
-import { connect, type DatabaseAddress, programConnection } from './connect.ts';
-import { contentOf } from './content.ts';
-import { settleFile } from './durable.ts';
-import type { DumpedDatabase, HashedFile } from './manifest.ts';
-import { dumpFileOf } from './names.ts';
+import { within } from '../deadline.ts';
+import { HomelabError, messageOf } from '../errors.ts';
+import { REWRITTEN } from './catalog.ts';
+import { connect, endSession } from './connect.ts';
+import { contentOf, countTables, nothingCounted, sequenceRanges, sequencesOf, TableChanged } from './content.ts';
+import { type DumpContext, finishDump, LOCK_WAIT, LOCKED, runDump, whereLocked } from './dump-programs.ts';
+import type { DumpedDatabase } from './manifest.ts';
+import { dumpFileOf, quoteIdent } from './names.ts';
+import { propertiesOf } from './properties.ts';
 
-export type DumpContext = {
-  exec: Exec;
-  tools: Installation;
-  address: DatabaseAddress;
-  /** With PGPASSFILE; see connect.ts. */
-  env: Record<string, string>;
-  /** Where the files go. */
-  folder: string;
-  /** Seconds for each program. */
-  deadline: number;
+export type DumpOptions = {
+  /** Tables dumped side by side, into a folder; 1: one file. */
+  jobs?: number;
+  /** A table that is locked for longer than this fails the dump instead of hanging it. */
+  lockWait?: number;
 };
-
-/** A table that is locked for longer than this fails the dump instead of hanging it. */
-const LOCK_WAIT = '300s';
 
 /**
  * Dumps one database and counts it in the same snapshot, so that a restore can be compared with it whatever
- * was written meanwhile. The file is on disk, hashed and read through when this returns.
+ * was written meanwhile. The files are on disk, hashed and read through when this returns.
  */
-export async function dumpDatabase(context: DumpContext, database: string): Promise<DumpedDatabase> {
-  const file = dumpFileOf(database);
-  const path = join(context.folder, file);
-  const session = await connect(context.address, database);
-  try {
-    await session.query('BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY');
-    const snapshot = await session.query<{ id: string }>('SELECT pg_export_snapshot() AS id');
-    const dumping = dump(context, database, path, String(snapshot.rows[0]?.id));
-    const described = (async () => ({ ...(await propertiesOf(session)), ...(await contentOf(session)) }))();
-    // Both are waited for before either's failure is told: no program may go on writing into the folder.
-    const [dumped, facts] = await Promise.allSettled([dumping, described]);
-    if (dumped.status === 'rejected') throw dumped.reason;
-    if (facts.status === 'rejected')
-      throw new HomelabError(`counting ${JSON.stringify(database)}: ${String(facts.reason)}`);
-    const finished = await finish(context, file, path);
-    return { ...finished, ...facts.value };
-  } finally {
-    await session.end().catch(() => {});
+export async function dumpDatabase(
+  context: DumpContext,
+  database: string,
+  options: DumpOptions = {},
+): Promise<DumpedDatabase> {
+  const restless = new Set<string>();
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await dumpSnapshot(context, database, options, [...restless]);
+    } catch (error) {
+      if (!(error instanceof TableChanged)) throw error;
+      for (const table of error.tables) restless.add(table);
+      if (attempt === SNAPSHOTS) throw changed(database, error);
+      await context.nas.remove(join(context.folder, fileOf(database, options)));
+    }
   }
 }
 
-/** Roles, memberships and tablespaces, with the roles' password hashes. */
-export async function dumpGlobals(context: DumpContext, database: string): Promise<HashedFile> {
-  const file = 'globals.sql';
-  const path = join(context.folder, file);
-  await program(
-    context,
-    'pg_dumpall',
-    [
-      '--globals-only',
-      '--no-password',
-      `--lock-wait-timeout=${LOCK_WAIT}`,
-      `--file=${path}`,
-      `--dbname=${programConnection(context.address, database)}`,
-    ],
-    'the roles',
+/** One that waited for a job which writes a table anew is dumped once more, from a snapshot of afterwards. */
+const SNAPSHOTS = 3;
+
+const fileOf = (database: string, { jobs = 1 }: DumpOptions): string => dumpFileOf(database, jobs > 1 ? 'dir' : 'dump');
+
+/**
+ * @param restless tables that changed under the snapshot before: counted before pg_dump makes anybody wait for them
+ * @throws TableChanged where the snapshot does not hold the rows of a table, so that neither do the dump and the count
+ */
+async function dumpSnapshot(
+  context: DumpContext,
+  database: string,
+  options: DumpOptions,
+  restless: readonly string[],
+): Promise<DumpedDatabase> {
+  const { jobs = 1, lockWait = LOCK_WAIT } = options;
+  const file = fileOf(database, options);
+  const session = await connect(context.address, database);
+  try {
+    await session.query(`SET lock_timeout = '${lockWait}s'; BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY`);
+    const snapshot = await session.query<{ id: string }>('SELECT pg_export_snapshot() AS id');
+    const before = await sequencesOf(session);
+    const counted = nothingCounted();
+    if (restless.length > 0)
+      await within(context.deadline(), `counting ${JSON.stringify(database)}`, () =>
+        countTables(session, 'columns', counted, restless),
+      );
+    let isDumped = false;
+    const dumping = runDump(context, { database, file, jobs, lockWait, snapshot: String(snapshot.rows[0]?.id) });
+    const finishing = dumping.then(() => {
+      isDumped = true;
+      return finishDump(context, file, jobs > 1);
+    });
+    const counting = within(context.deadline(), `counting ${JSON.stringify(database)}`, async () => {
+      const properties = await propertiesOf(session);
+      const content = await contentOf(session, 'columns', counted);
+      const { rows } = await session.query<{ schema: string; name: string }>(REWRITTEN);
+      // VACUUM FULL and CLUSTER keep what a snapshot sees; TRUNCATE and ALTER TABLE leave nothing of it. Who waited for
+      // pg_dump's locks goes on when it ends, and does no harm, unless the table was still to be counted.
+      const rewritten = rows
+        .map(({ schema, name }) => `${quoteIdent(schema)}.${quoteIdent(name)}`)
+        .filter((table) => {
+          const count = content.tables[table]?.rows;
+          if (count === undefined) return false;
+          return counted.anew.has(table) ? count === 0 : count > 0 && !isDumped;
+        });
+      if (rewritten.length > 0) throw new TableChanged(rewritten);
+      return { ...properties, row_hash: 'columns' as const, ...content };
+    });
+    // All are waited for before a failure is told: no program may go on writing into the folder.
+    const [finished, content] = await Promise.allSettled([finishing, counting]);
+    if (finished.status === 'rejected') throw vanished(finished.reason, content) ?? finished.reason;
+    if (content.status === 'rejected') throw uncounted(database, content.reason, lockWait);
+    const sequences = sequenceRanges(before, await sequencesOf(session));
+    return { ...finished.value, ...content.value, sequences };
+  } finally {
+    await endSession(session);
+  }
+}
+
+function changed(database: string, { tables }: TableChanged): HomelabError {
+  return new HomelabError(
+    `${JSON.stringify(database)}: ${tables.join(', ')}: written anew (TRUNCATE, or ALTER TABLE), dropped, renamed or waited for while it was dumped, ${SNAPSHOTS} times`,
+    {
+      cause: 'a snapshot does not hold such a table: in the dump it would be empty',
+      fix: 'run when that job does not',
+    },
   );
-  await settleFile(path);
-  return { file, ...(await measured(path)) };
 }
 
-async function dump(context: DumpContext, database: string, path: string, snapshot: string): Promise<void> {
-  const args = [
-    '--format=custom',
-    '--no-password',
-    `--lock-wait-timeout=${LOCK_WAIT}`,
-    `--snapshot=${snapshot}`,
-    context.tools.major >= 16 ? '--compress=zstd:3' : '--compress=1',
-    // A file and not a pipe: through a pipe pg_dump's failures, and the disk's, are lost.
-    `--file=${path}`,
-    `--dbname=${programConnection(context.address, database)}`,
-  ];
-  await program(context, 'pg_dump', args, `database ${JSON.stringify(database)}`);
+/** A table that was dropped before pg_dump could lock it. */
+function vanished(error: unknown, counting: PromiseSettledResult<unknown>): TableChanged | undefined {
+  const gone =
+    error instanceof HomelabError && /relation .* does not exist|could not open relation/.test(error.output ?? '');
+  if (!gone || counting.status === 'fulfilled') return undefined;
+  return counting.reason instanceof TableChanged ? counting.reason : undefined;
 }
 
-/** On disk; hashed from what was read back; and read through, which is the only check that finds a short file. */
-async function finish(context: DumpContext, file: string, path: string): Promise<HashedFile> {
-  await settleFile(path);
-  const hashed = await measured(path);
-  await program(context, 'pg_restore', ['--file=/dev/null', path], `reading ${file} through`);
-  return { file, ...hashed };
-}
-
-async function measured(path: string): Promise<{ bytes: number; sha256: string }> {
-  return { bytes: (await stat(path)).size, sha256: await hashFile(path) };
-}
-
-async function program({ exec, tools, env, deadline }: DumpContext, name: string, args: string[], what: string) {
-  const outcome = await exec.run([join(tools.folder, name), ...args], { env: { ...env, LC_ALL: 'C' }, deadline });
-  if (outcome.code !== 0) throw failed(name, what, outcome);
-}
-
-function failed(name: string, what: string, { code, stdout, stderr }: Outcome): HomelabError {
-  const output = lastLines(stderr || stdout);
-  const full = /no space left|disk quota/i.test(output);
-  const locked = /lock timeout|canceling statement due to lock/i.test(output);
-  return new HomelabError(`${what}: ${name} ended with exit code ${code}`, {
-    output,
-    cause: full ? 'the target is full' : locked ? `a table was locked for longer than ${LOCK_WAIT}` : undefined,
-    fix: full ? 'make room on the NAS, or lower backup.keep' : undefined,
-  });
-}
-
-type Properties = Omit<DumpedDatabase, keyof HashedFile | 'tables' | 'large_objects'>;
-
-async function propertiesOf(client: Client): Promise<Properties> {
-  const { rows } = await client.query<{
-    database: Record<string, string | null>;
-    owner: string;
-    encoding: string;
-    settings: string[];
-    extensions: Record<string, string> | null;
-  }>(`SELECT to_jsonb(d) AS database, pg_get_userbyid(d.datdba) AS owner, pg_encoding_to_char(d.encoding) AS encoding,
-       ARRAY(SELECT DISTINCT split_part(s, '=', 1) FROM pg_db_role_setting r, unnest(r.setconfig) s
-              WHERE r.setdatabase = d.oid ORDER BY 1) AS settings,
-       (SELECT jsonb_object_agg(extname, extversion) FROM pg_extension) AS extensions
-     FROM pg_database d WHERE d.datname = current_database()`);
-  const [row] = rows;
-  if (!row) throw new Error('pg_database does not hold the current database');
-  const { database } = row;
-  return {
-    owner: row.owner,
-    encoding: row.encoding,
-    collate: database.datcollate ?? null,
-    ctype: database.datctype ?? null,
-    provider: database.datlocprovider ?? 'c',
-    // Its column was renamed in PostgreSQL 17.
-    locale: database.datlocale ?? database.daticulocale ?? null,
-    settings: row.settings,
-    extensions: row.extensions ?? {},
-  };
+function uncounted(database: string, error: unknown, lockWait: number): Error {
+  if (error instanceof TableChanged) return error;
+  const said = `counting ${JSON.stringify(database)}: ${messageOf(error)}`;
+  return new HomelabError(said, LOCKED.test(said) ? whereLocked(lockWait) : {});
 }

@@ -1,6 +1,6 @@
 import { quoteIdent } from './names.ts';
 
-/** What is taken from globals.sql, which pg_dumpall writes one statement a line. Pure. */
+/** What is taken from the SQL of pg_dumpall --globals-only, and of a dump's own database. Pure. */
 
 /**
  * For a throw-away server: without tablespaces, which are folders of the real server, and without the role
@@ -9,27 +9,25 @@ import { quoteIdent } from './names.ts';
 export function withoutTablespaces(sql: string, bootstrapRole: string): string {
   const [plain, quoted] = spellings(bootstrapRole);
   const dropped = new Set([`CREATE ROLE ${plain};`, `CREATE ROLE ${quoted};`]);
-  return sql
-    .split('\n')
-    .filter((line) => !dropped.has(line) && !/^(CREATE|ALTER|COMMENT ON|(GRANT|REVOKE) .* ON) TABLESPACE /.test(line))
+  return statementsOf(sql)
+    .filter((statement) => !dropped.has(statement) && !ABOUT_TABLESPACE.test(statement))
     .join('\n');
 }
 
-/** The statements that make the roles of `missing`, and their memberships; roles that exist are left alone. */
+/** The statements that make the roles of `missing`, with memberships and privileges on parameters; roles that exist are left alone. */
 export function statementsFor(sql: string, missing: readonly string[]): string[] {
   const names = missing.flatMap(spellings);
   const makes = names.flatMap((name) => [`CREATE ROLE ${name};`, `ALTER ROLE ${name} `, `COMMENT ON ROLE ${name} `]);
-  return sql
-    .split('\n')
-    .filter(
-      (line) =>
-        makes.some((start) => line.startsWith(start)) ||
-        (line.startsWith('GRANT ') &&
-          !line.includes(' ON ') &&
-          names.some(
-            (name) => line.startsWith(`GRANT ${name} TO `) || new RegExp(` TO ${escaped(name)}( |;)`).test(line),
-          )),
-    );
+  return statementsOf(sql).filter(
+    (statement) =>
+      makes.some((start) => statement.startsWith(start)) ||
+      (statement.startsWith('GRANT ') &&
+        !ABOUT_TABLESPACE.test(statement) &&
+        names.some(
+          (name) =>
+            statement.startsWith(`GRANT ${name} TO `) || new RegExp(` TO ${escaped(name)}( |;)`).test(statement),
+        )),
+  );
 }
 
 /**
@@ -40,11 +38,37 @@ export function databaseStatements(sql: string, from: string, to: string): strin
   const name = `(?:${spellings(from).map(escaped).join('|')})`;
   const about = new RegExp(
     `^(ALTER DATABASE |ALTER ROLE .+ IN DATABASE |(?:GRANT|REVOKE) .+ ON DATABASE |COMMENT ON DATABASE )${name} (?!OWNER TO )`,
+    's',
   );
-  return sql.split('\n').flatMap((line) => {
-    const found = about.exec(line);
-    return found ? [`${found[1]}${quoteIdent(to)} ${line.slice(found[0].length)}`] : [];
+  return statementsOf(sql).flatMap((statement) => {
+    const found = about.exec(statement);
+    return found ? [`${found[1]}${quoteIdent(to)} ${statement.slice(found[0].length)}`] : [];
   });
+}
+
+/** The same membership, granted by whoever restores: from 16 on the one who granted it must still be able to. */
+export function withoutGrantor(statement: string): string {
+  return statement.replace(/ GRANTED BY (?:"(?:[^"]|"")*"|[^\s"]+);$/, ';');
+}
+
+const ABOUT_TABLESPACE = /^(CREATE|ALTER|COMMENT ON|(GRANT|REVOKE) [A-Z, ]+ ON) TABLESPACE /;
+
+/** A comment, psql's own command, or one piece of a statement: a quoted name or text (E'' with backslashes), or a plain character. */
+const PIECE = /--.*|^\\.*|E'(?:[^'\\]|''|\\[\s\S])*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|[\s\S]/gmy;
+
+/** Names and texts may hold line breaks and semicolons: only what stands outside of quotes ends a statement. */
+export function statementsOf(sql: string): string[] {
+  const statements: string[] = [];
+  let open = '';
+  for (const [piece] of sql.matchAll(PIECE)) {
+    if (piece.startsWith('--')) continue;
+    if (piece.length > 1 && piece.startsWith('\\') && open.trim() === '') statements.push(piece);
+    else open += piece;
+    if (piece !== ';') continue;
+    statements.push(open.trim());
+    open = '';
+  }
+  return statements;
 }
 
 /** PostgreSQL's tools quote a name only where they must. */

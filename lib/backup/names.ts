@@ -22,8 +22,8 @@ export function timeOfSet(name: string): number | undefined {
   return Number.isNaN(time) ? undefined : time;
 }
 
-/** The dump's file name: percent-encoded, so that no name leaves its folder, hides, or breaks SHA256SUMS. */
-export function dumpFileOf(database: string): string {
+/** The dump's file name (of a folder, `.dir`): percent-encoded, so that no name leaves its folder, hides, or breaks SHA256SUMS. */
+export function dumpFileOf(database: string, ending: 'dump' | 'dir' = 'dump'): string {
   const bytes = [...new TextEncoder().encode(database)];
   const plain = (byte: number): boolean => /[A-Za-z0-9_-]/.test(String.fromCharCode(byte)) && byte < 128;
   const encoded = bytes.map((byte, i) =>
@@ -31,7 +31,20 @@ export function dumpFileOf(database: string): string {
       ? String.fromCharCode(byte)
       : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`,
   );
-  return `${encoded.join('')}.dump`;
+  return `${encoded.join('')}.${ending}`;
+}
+
+/**
+ * A name as it is shown and typed: as it is, where it cannot be taken for something else, or percent-encoded as in
+ * the name of its dump.
+ */
+export function spelled(name: string): string {
+  return /^[\p{L}\p{N}_][\p{L}\p{N}_.-]*$/u.test(name) ? name : dumpFileOf(name).slice(0, -'.dump'.length);
+}
+
+/** Whether a database has the name that a restore gives: to what it makes beside one of data, or to what it keeps. */
+export function isLeftOf(what: 'restored' | 'before', name: string): boolean {
+  return (what === 'restored' ? /__restore_[0-9a-f]{8}(_\d+)?$/ : /_before_\d{8}T\d{6}Z(_\d+)?$/).test(name);
 }
 
 /** An SQL identifier, always in quotes. */
@@ -50,6 +63,11 @@ export function conninfo(parts: Record<string, string | number>): string {
   return Object.entries(parts)
     .map(([key, value]) => `${key}='${String(value).replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`)
     .join(' ');
+}
+
+/** The major version in "15.18 (Debian 15.18-0+deb12u1)", "pg_dump (PostgreSQL) 17beta1". */
+export function majorOf(version: string): number {
+  return Number(/(\d+)/.exec(version.replace(/^.*\(PostgreSQL\)/, ''))?.[1] ?? 0);
 }
 
 /** Longest identifier of PostgreSQL, in bytes; longer ones are cut silently, and two could become one. */

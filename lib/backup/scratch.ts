@@ -1,7 +1,17 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { isAlive } from '../alive.ts';
+import { HomelabError, messageOf } from '../errors.ts';
 
 /**
  * Folders for what must not outlive a run: password files, throw-away servers. Removed at the end, at exit, and,
@@ -17,22 +27,26 @@ const LONGEST = 70;
 const open = new Set<string>();
 let atExit = false;
 
-/** A new folder, mode 0700, with a path short enough for a socket. */
+/**
+ * A new folder, mode 0700, with a path short enough for a socket.
+ * @throws HomelabError where the temporary folder cannot be used
+ */
 export function makeScratch(): Scratch {
   if (!atExit) process.once('exit', () => open.forEach(discard));
   atExit = true;
-  const path = mkdtempSync(join(base(), PREFIX));
-  writeFileSync(join(path, OWNER), String(process.pid), { mode: 0o600 });
+  const path = make(join(scratchBase(), PREFIX));
+  writeFileSync(join(path, OWNER), `${process.pid}\n${namespace()}\n`, { mode: 0o600 });
   open.add(path);
   return { path, remove: () => discard(path) };
 }
 
 /** Removes what runs that are gone have left, their servers included. */
 export function sweepScratch(): void {
-  for (const name of readdirSync(base())) {
-    const path = join(base(), name);
+  const base = scratchBase();
+  for (const name of namesIn(base)) {
+    const path = join(base, name);
     const owner = name.startsWith(PREFIX) ? number(join(path, OWNER)) : undefined;
-    if (owner !== undefined && !isAlive(owner)) discard(path);
+    if (owner !== undefined && !isAlive(owner) && isOfHere(join(path, OWNER))) discard(path);
   }
 }
 
@@ -57,9 +71,59 @@ function discard(path: string): void {
   open.delete(path);
 }
 
-/** As root a server runs as somebody else, who may not enter root's own temporary folder. */
-function base(): string {
-  return process.getuid?.() === 0 || tmpdir().length > LONGEST - PREFIX.length - 6 ? '/tmp' : tmpdir();
+/** Where process ids mean something: in another container that shares this folder, the same id is another process. */
+function namespace(): string {
+  try {
+    return readlinkSync('/proc/self/ns/pid');
+  } catch {
+    return ''; // macOS has none.
+  }
+}
+
+function isOfHere(file: string): boolean {
+  return readFileSync(file, 'utf8').split('\n')[1] === namespace();
+}
+
+/**
+ * TMPDIR, or /tmp where that cannot be: too long for a socket; or, as root, a folder that not everybody may enter
+ * (pam_tmpdir gives root one), for the server then runs as somebody else.
+ */
+export function scratchBase(wanted = tmpdir(), isRoot = process.getuid?.() === 0): string {
+  if (wanted.length > LONGEST - PREFIX.length - 6) return '/tmp';
+  return isRoot && !forEverybody(wanted) ? '/tmp' : wanted;
+}
+
+/** Whether anybody may enter a folder, and each that it is in. One that is not there is told when it is used. */
+function forEverybody(folder: string): boolean {
+  try {
+    let path = realpathSync(folder);
+    while ((statSync(path).mode & 0o001) !== 0) {
+      if (path === dirname(path)) return true;
+      path = dirname(path);
+    }
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+function make(prefix: string): string {
+  try {
+    return mkdtempSync(prefix);
+  } catch (error) {
+    throw new HomelabError(`the temporary folder ${dirname(prefix)} cannot be used: ${messageOf(error)}`, {
+      fix: 'set TMPDIR to a folder that is there, may be written, and has room for the databases',
+    });
+  }
+}
+
+/** Nothing has been left in a folder that is not there. */
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
 }
 
 function number(file: string): number | undefined {

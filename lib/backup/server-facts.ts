@@ -1,5 +1,7 @@
 import type { Client } from 'pg';
+import type { PostgresServer } from '../config/schema.ts';
 import { HomelabError } from '../errors.ts';
+import { suggestion } from '../suggest.ts';
 import { majorOf } from './clients.ts';
 
 export type ServerFacts = {
@@ -46,20 +48,24 @@ export async function serverFacts(client: Client): Promise<ServerFacts> {
   };
 }
 
-/** Which databases a run dumps. Everything that is not excluded by its exact name, or an error. */
+/** Which databases a run dumps: those under include, or everything that is not under exclude, or an error. */
 export function selectDatabases(
-  server: string,
+  { name: server, include, exclude }: Pick<PostgresServer, 'name' | 'include' | 'exclude'>,
   { databases }: Pick<ServerFacts, 'databases'>,
-  exclude: readonly string[],
 ): { dump: string[]; excluded: string[] } {
-  const dump = databases.filter(({ name }) => !exclude.includes(name));
+  const names = databases.map(({ name }) => name);
+  const missing = include?.filter((name) => !names.includes(name)) ?? [];
+  if (missing.length > 0)
+    throw new HomelabError(
+      `PostgreSQL ${server} has no database ${missing.map((name) => JSON.stringify(name)).join(', ')}`,
+      { fix: missing.map((name) => `include of ${server} in homelab.yaml: ${suggestion(name, names)}`).join('; ') },
+    );
+  const wanted = (name: string): boolean => (include ? include.includes(name) : !exclude.includes(name));
+  const dump = databases.filter(({ name }) => wanted(name));
   const closed = dump.filter(({ connectable }) => !connectable).map(({ name }) => JSON.stringify(name));
   if (closed.length > 0)
     throw new HomelabError(`PostgreSQL ${server}: ${closed.join(', ')} cannot be dumped: no connections are allowed`, {
-      fix: `ALTER DATABASE … ALLOW_CONNECTIONS true, or name it under exclude of ${server} in homelab.yaml`,
+      fix: `ALTER DATABASE … ALLOW_CONNECTIONS true, or ${include ? 'take it out of include' : 'name it under exclude'} of ${server} in homelab.yaml`,
     });
-  return {
-    dump: dump.map(({ name }) => name),
-    excluded: databases.map(({ name }) => name).filter((name) => exclude.includes(name)),
-  };
+  return { dump: dump.map(({ name }) => name), excluded: names.filter((name) => !wanted(name)) };
 }

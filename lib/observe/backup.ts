@@ -1,14 +1,24 @@
 import { randomUUID } from 'node:crypto';
 import { type Installation, installations } from '../backup/clients.ts';
 import { connectServer } from '../backup/connect.ts';
+import { type Nas, nasOf } from '../backup/nas.ts';
+import { withFilesThere } from '../backup/present.ts';
 import { reachDatabase } from '../backup/reach.ts';
 import { type ServerFacts, serverFacts } from '../backup/server-facts.ts';
 import { type BackupSet, readSets } from '../backup/sets.ts';
-import { lookAtTarget, rememberedTarget, type TargetPlace, type TargetState, targetPlace } from '../backup/target.ts';
+import {
+  type BackupLab,
+  lookAtSecond,
+  lookAtTarget,
+  rememberedTarget,
+  type TargetPlace,
+  type TargetState,
+  targetPlace,
+  type Which,
+} from '../backup/target.ts';
 import { postgresPassword } from '../config/env.ts';
 import type { Backup, PostgresServer } from '../config/schema.ts';
 import { HomelabError, messageOf, UsageError } from '../errors.ts';
-import type { Lab } from '../lab-context.ts';
 import { backupOf } from '../lookup.ts';
 import type { RunContext } from '../main.ts';
 import type { Readers } from '../ports/types.ts';
@@ -34,22 +44,36 @@ export type SeenBackup = {
   /** The id that a new target gets. */
   newId: string;
   servers: SeenServer[];
+  /** Where homelab.yaml has a second target, and it was not the one that was asked for. */
+  second?: SeenSecond;
   /** PostgreSQL programs of this machine; empty where they are not needed. */
   installations: Pick<Installation, 'major' | 'version' | 'server'>[];
 };
 
-export type BackupArgs = { server?: string[] };
+/** The second target, and its copies by server. */
+export type SeenSecond = Pick<SeenBackup, 'target' | 'remembered' | 'newId'> & { sets: Record<string, BackupSet[]> };
+
+export type BackupArgs = {
+  server?: string[];
+  /** Which target is read; default: the first, and what the second holds too. */
+  from?: Which;
+  /** A file with a secret key of age, for what is encrypted. */
+  identity?: string;
+};
 
 /** The target and its sets. */
 export async function observeSets(
-  lab: Lab,
+  lab: BackupLab,
   readers: Pick<Readers, 'files' | 'clock' | 'exec'>,
   args: BackupArgs,
   context: Pick<RunContext, 'endpoints'>,
 ): Promise<SeenBackup> {
   const backup = backupOf(lab.config);
-  const place = targetPlace(lab, backup, context.endpoints);
-  const target = await lookAtTarget(readers.files, place);
+  // A file that is none is told before anything is done.
+  if (args.identity !== undefined) await (await import('../backup/age.ts')).readIdentity(args.identity);
+  const place = targetPlace(lab, backup, context.endpoints, args.from);
+  const files = nasOf(readers.files, backup.deadlines.nas_seconds, args.from);
+  const target = await lookAtTarget(files, place);
   const servers = chosenServers(backup, args.server);
   return {
     now: readers.clock.now().getTime(),
@@ -57,13 +81,37 @@ export async function observeSets(
     remembered: (await rememberedTarget(readers.files, place)) !== undefined,
     newId: randomUUID(),
     installations: await installations(readers.exec),
-    servers: await Promise.all(servers.map(({ name }) => observeTargetOf(name, readers, target, place))),
+    servers: await Promise.all(servers.map(({ name }) => observeTargetOf(name, { files }, target, place))),
+    second: args.from === undefined ? await observeSecond(lab, readers, servers, target, context) : undefined,
+  };
+}
+
+async function observeSecond(
+  lab: BackupLab,
+  readers: Pick<Readers, 'files'>,
+  servers: readonly PostgresServer[],
+  first: TargetState,
+  { endpoints }: Pick<RunContext, 'endpoints'>,
+): Promise<SeenSecond | undefined> {
+  const backup = backupOf(lab.config);
+  if (!backup.second_target) return undefined;
+  const place = targetPlace(lab, backup, endpoints, 'second');
+  const files = nasOf(readers.files, backup.deadlines.nas_seconds, 'second');
+  const target = await lookAtSecond(files, place, first);
+  const sets = await Promise.all(
+    servers.map(async ({ name }) => [name, (await observeTargetOf(name, { files }, target, place)).sets] as const),
+  );
+  return {
+    target,
+    remembered: (await rememberedTarget(readers.files, place)) !== undefined,
+    newId: randomUUID(),
+    sets: Object.fromEntries(sets),
   };
 }
 
 /** The same, and what the servers say. */
 export async function observeBackup(
-  lab: Lab,
+  lab: BackupLab,
   readers: Pick<Readers, 'files' | 'clock' | 'exec' | 'kube' | 'ssh'>,
   args: BackupArgs,
   context: Pick<RunContext, 'endpoints' | 'secrets'>,
@@ -79,31 +127,34 @@ export async function observeBackup(
   return { ...seen, servers };
 }
 
-/** @throws UsageError for a name that homelab.yaml does not have */
-export function chosenServers(backup: Backup, names: readonly string[] = []): PostgresServer[] {
+/** All, or those that are named. @throws UsageError for a name that homelab.yaml does not have, and for none */
+export function chosenServers(backup: Backup, names?: readonly string[]): PostgresServer[] {
+  if (!names) return backup.postgresql;
+  // An empty variable of a script must not stand for every server.
+  if (names.length === 0) throw new UsageError('--server: name at least one server; left out, every server is meant');
   const known = backup.postgresql.map(({ name }) => name);
   for (const name of names)
     if (!known.includes(name))
       throw new UsageError(`--server ${name}: backup.postgresql has no such server; ${suggestion(name, known)}`);
-  return backup.postgresql.filter(({ name }) => names.length === 0 || names.includes(name));
+  return backup.postgresql.filter(({ name }) => names.includes(name));
 }
 
 async function observeTargetOf(
   name: string,
-  { files }: Pick<Readers, 'files'>,
+  { files }: { files: Nas },
   target: TargetState,
   place: TargetPlace,
 ): Promise<SeenServer> {
-  return { name, sets: target.ok ? await readSets(files, place.root, name) : [] };
+  return { name, sets: target.ok ? await withFilesThere(files, await readSets(files, place.root, name)) : [] };
 }
 
 /** A server that cannot be reached, or refuses us, is a value. */
 export async function observeDatabase(
   readers: Pick<Readers, 'kube' | 'ssh'>,
   server: PostgresServer,
-  { secrets }: Pick<RunContext, 'secrets'>,
+  { secrets, endpoints }: Pick<RunContext, 'secrets' | 'endpoints'>,
 ): Promise<SeenDatabase> {
-  const reached = await reachDatabase(readers, server, secrets.get(postgresPassword(server.name)));
+  const reached = await reachDatabase(readers, server, secrets.get(postgresPassword(server.name)), endpoints);
   if (!reached.ok) return reached;
   try {
     const { client } = await connectServer(reached.value.address);

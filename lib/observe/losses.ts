@@ -1,10 +1,12 @@
+import { join } from 'node:path';
 import { HomelabError } from '../errors.ts';
 import type { Lab } from '../lab-context.ts';
 import { dig, mapsIn, textOf, textsIn } from '../loose.ts';
 import type { RunContext } from '../main.ts';
-import { newestProven } from '../plan/backup.ts';
+import { newestProven } from '../plan/backup-newest.ts';
 import type { LossesSeen, NodeVolume } from '../plan/losses.ts';
 import type { Answer, KubeReader, Readers } from '../ports/types.ts';
+import { TOKEN } from '../render/k3s-config.ts';
 import type { KubeObject } from '../step.ts';
 import { nodeState } from './k3s.ts';
 
@@ -17,13 +19,14 @@ export async function observeLosses(
   context: Pick<RunContext, 'endpoints'>,
 ): Promise<LossesSeen> {
   const { kube } = readers;
-  const [cluster, backups] = await Promise.all([
+  const [cluster, backups, clusterMade] = await Promise.all([
     answered(() => readCluster(kube)),
     lab.config.backup && answered(() => readBackups(lab, readers, context)),
+    readers.files.exists(join(lab.paths.secrets, TOKEN)),
   ]);
   const part = <T>(pick: (value: Cluster) => T): Answer<T> =>
     cluster.ok ? { ok: true, value: pick(cluster.value) } : cluster;
-  return { volumes: part(({ volumes }) => volumes), members: part(({ members }) => members), backups };
+  return { volumes: part(({ volumes }) => volumes), members: part(({ members }) => members), clusterMade, backups };
 }
 
 type Cluster = { volumes: NodeVolume[]; members: { name: string; ready: boolean }[] };

@@ -1,7 +1,12 @@
 import type { BackupSet } from '../backup/sets.ts';
+import { span } from '../backup/span.ts';
 import type { Backup } from '../config/schema.ts';
 import type { SeenBackup, SeenDatabase, SeenServer } from '../observe/backup.ts';
-import { type Note, noSteps, type Plan, type Step } from '../step.ts';
+import { joinPlans, type Note, noSteps, type Plan, type Step } from '../step.ts';
+import { suggestion } from '../suggest.ts';
+import { planCopies } from './backup-copies.ts';
+import { lineageNotes } from './backup-lineages.ts';
+import { isStale, newestProven } from './backup-newest.ts';
 import { expendable, type RetainedSet } from './retention.ts';
 
 /** Deletions of one run and server at the most: a wrong policy must not empty a target in one night. */
@@ -20,7 +25,7 @@ export function planRun(backup: Backup, seen: SeenBackup, { ifStale }: { ifStale
     const why = whyDue(server, seen, backup, ifStale);
     return why === undefined ? [] : [{ server, why }];
   });
-  const notes = due.flatMap(({ server }) => notesOf(server, seen));
+  const notes = due.flatMap(({ server }) => notesOf(server, seen, backup));
   const fresh = seen.servers.filter((server) => !due.some((d) => d.server === server));
   notes.push(
     ...fresh.map(({ name, sets }): Note => {
@@ -28,13 +33,17 @@ export function planRun(backup: Backup, seen: SeenBackup, { ifStale }: { ifStale
       return { level: 'info', text: `${name}: ${newest?.name} is proven and ${age(newest, seen)} old; nothing to do` };
     }),
   );
-  if (due.length === 0) return { steps: [], notes };
-  return { steps: [...marking(seen), ...due.flatMap(({ server, why }) => stepsOf(server, why, seen))], notes };
+  const dumping = due.flatMap(({ server, why }) => stepsOf(server, why, seen, backup));
+  const names = due.map(({ server }) => server.name);
+  return joinPlans(
+    { steps: due.length > 0 ? [...marking(seen), ...dumping] : [], notes },
+    planCopies(backup, seen, names),
+  );
 }
 
 /** Restores sets once more: those that are named, or each server's newest. */
-export function planVerify(seen: SeenBackup, name: string | undefined): Plan {
-  if (!seen.target.ok) return blocked(seen.target.reason, seen.target.fix);
+export function planVerify(seen: SeenBackup, name: string | undefined, identity = false): Plan {
+  if (!seen.target.ok) return away(seen, 'backup-postgres verify --from second proves a copy');
   const sets = seen.servers.flatMap(({ sets: all }) =>
     name ? all.filter((set) => set.name === name) : all.slice(0, 1),
   );
@@ -44,16 +53,25 @@ export function planVerify(seen: SeenBackup, name: string | undefined): Plan {
       name ? 'backup-postgres list says which there are' : 'backup-postgres run makes one',
     );
   return {
-    notes: [],
+    notes: sets.some(({ encrypted }) => encrypted) && !identity ? [HASHES_ONLY] : [],
     steps: sets.map((set) => ({
       id: `${set.server}/verify/${set.name}`,
-      title: `${set.server}: hash ${set.name}, restore it into a throw-away server, compare`,
+      title:
+        set.encrypted && !identity
+          ? `${set.server}: hash ${set.name}; it is encrypted, and without --identity not restored`
+          : `${set.server}: hash ${set.name}, restore it into a throw-away server, compare`,
       why: set.state === 'proven' ? `proven ${set.report?.checked}` : (set.problem ?? set.state),
       lane: 'prove',
       action: operation('verify', { server: set.server, lineage: set.lineage, set: set.name }, PROVE_SECONDS),
     })),
   };
 }
+
+const HASHES_ONLY: Note = {
+  level: 'warning',
+  text: 'encrypted sets are compared by hash only: that they restore is known from when they were made',
+  fix: '--identity FILE (of age-keygen) decrypts and restores them: a full proof',
+};
 
 /** Deletes what the policy does not keep. */
 export function planPrune(backup: Backup, seen: SeenBackup): Plan {
@@ -78,7 +96,13 @@ export function planPrune(backup: Backup, seen: SeenBackup): Plan {
 
 /** Nothing is changed by list and status; a target that is not there is a failure of both. */
 export function planLook(seen: SeenBackup): Plan {
-  return seen.target.ok ? noSteps : blocked(seen.target.reason, seen.target.fix);
+  return seen.target.ok ? noSteps : away(seen, 'backup-postgres list --from second shows the copies');
+}
+
+/** A target that cannot be read. @param instead what the second one is good for meanwhile, where that is there */
+function away({ target, second }: SeenBackup, instead: string): Plan {
+  if (target.ok) return noSteps;
+  return blocked(target.reason, `${target.fix}${second?.target.ok ? `; ${instead}` : ''}`);
 }
 
 /** The sets of one lineage that may go now. */
@@ -88,27 +112,12 @@ export function setsToRemove(sets: readonly BackupSet[], backup: Backup, now: nu
   return sets.filter(({ name }) => names.has(name));
 }
 
-/** The newest set that was restored and compared, of `lineage` or of any. */
-export function newestProven(sets: readonly BackupSet[], lineage?: string): BackupSet | undefined {
-  return sets
-    .filter((set) => set.state === 'proven' && (lineage === undefined || set.lineage === lineage))
-    .sort((a, b) => b.time - a.time)[0];
-}
-
-/** Whether a server's newest proven set is older than it may be; one from the future proves nothing about today. */
-export function isStale(sets: readonly BackupSet[], maxAgeHours: number, now: number, lineage?: string): boolean {
-  const newest = newestProven(
-    sets.filter((set) => set.time <= now + HOUR),
-    lineage,
-  );
-  return newest === undefined || now - newest.time > maxAgeHours * HOUR;
-}
-
-const DUMP_SECONDS = 4 * 3600;
 const PROVE_SECONDS = 8 * 3600;
 const SHORT_SECONDS = 1800;
 
-function stepsOf({ name }: SeenServer, why: string, seen: SeenBackup): Step[] {
+function stepsOf({ name }: SeenServer, why: string, seen: SeenBackup, { deadlines }: Backup): Step[] {
+  // Their programs, and what is asked of the NAS, have deadlines of their own; all of the run has this one.
+  const long = deadlines.run_seconds;
   const step = (id: string, title: string, before: string | undefined, deadline: number, lane?: string): Step => ({
     id: `${name}/${id}`,
     title: `${name}: ${title}`,
@@ -118,9 +127,9 @@ function stepsOf({ name }: SeenServer, why: string, seen: SeenBackup): Step[] {
     action: operation(id, { server: name }, deadline),
   });
   return [
-    step('dump', 'dump roles and databases, count every table in the same snapshot', undefined, DUMP_SECONDS),
+    step('dump', 'dump roles and databases, count every table in the same snapshot', undefined, long),
     step('publish', 'write manifest and hashes, publish the set by one rename', 'dump', SHORT_SECONDS),
-    step('prove', 'restore the set into a throw-away server, compare every table', 'publish', PROVE_SECONDS, 'prove'),
+    step('prove', 'restore the set into a throw-away server, compare every table', 'publish', long, 'prove'),
     step('compare', 'compare with the set before: nothing vanished', 'prove', SHORT_SECONDS),
     step('prune', 'delete sets that no rule of backup.keep keeps', 'compare', SHORT_SECONDS),
   ];
@@ -157,10 +166,14 @@ function whyDue(
   return `${newest.name} is ${age(newest, seen)} old`;
 }
 
-function notesOf({ name, database, sets }: SeenServer, seen: SeenBackup): Note[] {
+function notesOf({ name, database, sets }: SeenServer, seen: SeenBackup, backup: Backup): Note[] {
   if (!database) return [];
   if (!database.ok) return [{ level: 'warning', text: `${name}: ${database.reason}`, fix: database.fix }];
-  return [...programNotes(name, database, seen), ...lineageNotes(name, database, sets)];
+  return [
+    ...programNotes(name, database, seen),
+    ...lineageNotes(name, database.systemIdentifier, sets),
+    ...nameNotes(name, database, backup),
+  ];
 }
 
 function programNotes(name: string, { major }: SeenDatabase & { ok: true }, seen: SeenBackup): Note[] {
@@ -174,25 +187,22 @@ function programNotes(name: string, { major }: SeenDatabase & { ok: true }, seen
   ];
 }
 
-function lineageNotes(
-  name: string,
-  { systemIdentifier }: SeenDatabase & { ok: true },
-  sets: readonly BackupSet[],
-): Note[] {
-  const others = new Set(sets.map(({ lineage }) => lineage).filter((lineage) => lineage !== systemIdentifier));
-  if (others.size === 0 || sets.some(({ lineage }) => lineage === systemIdentifier)) return [];
-  return [
-    {
+/** What homelab.yaml says about databases that the server does not have; one under `include` is an error of the dump. */
+function nameNotes(name: string, { databases }: SeenDatabase & { ok: true }, { postgresql }: Backup): Note[] {
+  const server = postgresql.find((one) => one.name === name);
+  const names = databases.map((database) => database.name);
+  const said = [...(server?.exclude ?? []), ...Object.keys(server?.databases ?? {})];
+  return [...new Set(said)]
+    .filter((database) => !names.includes(database))
+    .map((database) => ({
       level: 'warning',
-      text: `${name}: its system identifier is ${systemIdentifier}; the sets so far are of ${[...others].join(', ')}: the server was made anew, or it is another one`,
-      fix: 'nothing is deleted of the old lineage; restore-postgres takes its sets too',
-    },
-  ];
+      text: `${name}: homelab.yaml names the database ${JSON.stringify(database)}, which the server does not have`,
+      fix: suggestion(database, names),
+    }));
 }
 
 function age(set: BackupSet | undefined, { now }: SeenBackup): string {
-  const hours = set ? (now - set.time) / HOUR : 0;
-  return hours < 48 ? `${hours.toFixed(1)} h` : `${(hours / 24).toFixed(1)} days`;
+  return span(set ? (now - set.time) / HOUR : 0);
 }
 
 function blocked(text: string, fix: string): Plan {

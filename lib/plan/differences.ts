@@ -50,10 +50,10 @@ const MERGED_BY: Record<string, readonly string[]> = {
 /** `ports` is two lists by one name: a container's and a service's. */
 const PORT_KEYS = ['containerPort', 'port'] as const;
 
-/** Fields that the server leaves out when they are false or 0; elsewhere a missing value is not the same. */
+/** Fields that the server leaves out when they are false, 0 or empty; elsewhere a missing value is not the same. */
 const OMITTED = new Set([
   ...['hostNetwork', 'hostPID', 'hostIPC', 'tty', 'stdin', 'stdinOnce', 'readOnly', 'paused', 'unschedulable'],
-  ...['publishNotReadyAddresses', 'minReadySeconds', 'nodePort', 'hostPort'],
+  ...['publishNotReadyAddresses', 'minReadySeconds', 'initialDelaySeconds', 'nodePort', 'hostPort', 'env.value'],
 ]);
 
 /** Maps whose values are quantities: "1Gi" there is the same as "1024Mi". */
@@ -97,18 +97,18 @@ function identityIn(field: string, items: unknown[]): ((item: unknown) => string
 
 function same(desired: unknown, live: unknown, keys: readonly string[]): boolean {
   if (Object.is(desired, live)) return true;
-  if (live === undefined || live === null) return isNothing(desired, keys.at(-1) ?? '');
   const [parent, key] = [keys.at(-2) ?? '', keys.at(-1) ?? ''];
+  if (live === undefined || live === null) return isNothing(desired, parent, key);
   if (QUANTITIES.has(parent) || key === 'sizeLimit') return sameQuantity(desired, live);
   return false;
 }
 
 /** Values that the server stores by leaving them out. */
-function isNothing(value: unknown, key: string): boolean {
+function isNothing(value: unknown, parent: string, key: string): boolean {
   if (value === undefined || value === null) return true;
   if (Array.isArray(value)) return value.length === 0;
   if (isMap(value)) return Object.values(value).every((v) => v === undefined || v === null);
-  return (value === false || value === 0 || value === '') && OMITTED.has(key);
+  return (value === false || value === 0 || value === '') && (OMITTED.has(key) || OMITTED.has(`${parent}.${key}`));
 }
 
 /** A Secret's `stringData` is written as text and read as base64 under `data`. */

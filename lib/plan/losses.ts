@@ -11,6 +11,8 @@ export type LossesSeen = {
   volumes: Answer<NodeVolume[]>;
   /** The members of etcd, as the cluster has them. */
   members: Answer<{ name: string; ready: boolean }[]>;
+  /** install-k3s has run: there is a token. */
+  clusterMade?: boolean;
   /** Hours since the last proven backup of each database server; undefined: there is none. Only with `backup`. */
   backups?: Answer<{ server: string; hours?: number }[]>;
 };
@@ -24,18 +26,25 @@ export type Doomed = { name: string; vmid: number; node: string; again?: boolean
 /** What is gone with each VM, in words for the one who must confirm it. */
 export function lossLines(lab: Lab, doomed: readonly Doomed[], seen: LossesSeen | undefined): string[] {
   const lines = doomed.flatMap(({ name, vmid, node, again }) => {
-    const volumes = seen?.volumes;
-    const own = volumes?.ok ? volumes.value.filter((volume) => volume.node === name) : undefined;
+    const own = volumeLines(name, seen);
     const vm = `VM ${name} (${vmid} on ${node}) with its disk${again ? '; it is made anew, and empty' : ''}`;
     if (!own) return [`${vm}; every volume of local-path on it`];
-    if (own.length === 0) return [`${vm}; no volume is tied to it`];
-    return [vm, ...own.map((volume) => `${name}: the volume ${volumeText(volume)}, which lies only there`)];
+    return own.length === 0 ? [`${vm}; no volume is tied to it`] : [vm, ...own];
   });
+  return [...lines, ...untiedLines(seen), ...etcdLines(lab, doomed, seen?.members)];
+}
+
+/** The volumes that lie on a node; undefined where that could not be asked. */
+export function volumeLines(name: string, seen: Pick<LossesSeen, 'volumes'> | undefined): string[] | undefined {
+  if (!seen?.volumes.ok) return undefined;
+  const own = seen.volumes.value.filter((volume) => volume.node === name);
+  return own.map((volume) => `${name}: the volume ${volumeText(volume)}, which lies only there`);
+}
+
+/** The volumes that may lie on any node. */
+export function untiedLines(seen: Pick<LossesSeen, 'volumes'> | undefined): string[] {
   const untied = seen?.volumes.ok ? seen.volumes.value.filter(({ node }) => node === undefined) : [];
-  const folders = untied.map(
-    (volume) => `the volume ${volumeText(volume)}, a folder that is tied to no node, may lie there`,
-  );
-  return [...lines, ...folders, ...etcdLines(lab, doomed, seen?.members)];
+  return untied.map((volume) => `the volume ${volumeText(volume)}, a folder that is tied to no node, may lie there`);
 }
 
 function volumeText({ name, claim, size, storageClass }: NodeVolume): string {
