@@ -20,6 +20,9 @@ const SAID: Record<string, string[]> = {
   'address-that-is-none': [
     '11:32: network.hosts[0].address: "192.0.2.256" is not an IP address; write one, such as 192.0.2.10',
   ],
+  'airgap-images-that-are-none': [
+    '44:40: k3s.airgap.images: "files/images.zip" must be an archive that K3s reads, such as k3s-airgap-images-amd64.tar.zst; correct it',
+  ],
   'anchor-bomb': ['1:1: its aliases (*x) multiply too often; write the values out'],
   'backup-at-no-time': [
     '61:13: backup.schedule: "0 25 * * *" is not a time of cron: Invalid value for hour: 25; write minute, hour, day of month, month and day of week, such as "0 3 * * *"',
@@ -51,6 +54,16 @@ const SAID: Record<string, string[]> = {
   'duplicate-vmid': [
     '47:59: k3s.nodes[2].vmid: VMID 210 is used by both gpu-01 and worker-01; give one of them another',
   ],
+  'etcd-snapshots-at-no-time': [
+    '44:62: k3s.etcd_snapshots.schedule: "*/90 * * * *" is not a time of cron: Syntax error, steps cannot be greater than maximum value of part (60); write minute, hour, day of month, month and day of week, such as "0 3 * * *"',
+  ],
+  'etcd-snapshots-in-the-backup': [
+    '44:46: k3s.etcd_snapshots.path: "postgresql/etcd" and backup.target.path "postgresql" of unas/data are the same folder, or one lies in the other; give each a folder of its own',
+  ],
+  'etcd-snapshots-of-others': [
+    '44:29: k3s.etcd_snapshots.export: unas/vms may not be mounted by cp-01 (its clients: proxmox); take an export for k3s-servers, or add k3s-servers to its clients',
+  ],
+  'etcd-snapshots-that-keep-none': ['44:84: k3s.etcd_snapshots.keep: 0: must be at least 1; write 1 or more'],
   'export-for-others': [
     '51:33: storage_classes[1].export: unas/vms may not be mounted by cp-01, gpu-01, worker-01 (its clients: proxmox); take an export for k3s, or add k3s to its clients',
   ],
@@ -112,6 +125,31 @@ const SAID: Record<string, string[]> = {
   'pool-over-a-range': [
     '48:35: metallb.pool: 192.0.2.90-192.0.2.120 overlaps network.ranges.agent 192.0.2.85-192.0.2.99; make them disjoint',
   ],
+  'cronjob-of-an-image-that-moves': [
+    '62:26: backup.cronjob.node_image: "node" must be an image with its tag or digest, such as node:20.20.2-bookworm-slim; correct it',
+    '62:48: backup.cronjob.postgres_image: "postgres:15-alpine" is for musl; take one of Debian (…-bookworm), of which the others are',
+    '62:78: backup.cronjob.run_as: 0: must not be root; write 1 or more',
+  ],
+  'cronjob-that-no-node-can-mount': [
+    '60:21: backup.target.export: unas/vms may not be mounted by any K3s node (its clients: proxmox), and backup.cronjob runs on one; add k3s, or some of its nodes, to its clients',
+  ],
+  'cronjob-of-a-name-that-is-too-long': [
+    '64:15: backup.postgresql[0].name: "a-name-of-a-server-that-is-longer-than-forty-five" is too long for the name of a CronJob (at most 45 characters); give it a shorter name; its sets so far keep the old one',
+  ],
+  'postgresql-reached-in-two-ways': [
+    '63:27: backup.postgresql[0].host: main has a host, and a namespace too; keep host for a server that is reached by TCP, or namespace and service for one of the cluster',
+  ],
+  'postgresql-that-cannot-be-reached': [
+    '63:7: backup.postgresql[0]: how main is reached is missing: host, or namespace and service; add host for a server that is reached by TCP, or namespace and service for one of the cluster',
+    '64:7: backup.postgresql[1]: how other is reached is missing: service; add host for a server that is reached by TCP, or namespace and service for one of the cluster',
+  ],
+  'postgresql-with-include-and-exclude': [
+    '63:75: backup.postgresql[0].exclude: main has include and exclude; keep one: include names the only databases that are dumped, exclude those that are not',
+  ],
+  'postgresql-with-settings-for-nothing': [
+    '63:85: backup.postgresql[0].databases.apps: "apps" is not under include, and so not dumped; did you mean "app"?',
+    '64:85: backup.postgresql[1].databases.app: "app" is under exclude, and so not dumped; take it out of one of them',
+  ],
   'proxmox-without-a-pin': [
     '17:7: proxmox.nodes[0]: pve-01 has no fingerprint, and there is no proxmox.ca_file: its certificate could not be verified; copy /etc/pve/pve-root-ca.pem and name it in proxmox.ca_file, or add the fingerprint',
     '18:7: proxmox.nodes[1]: pve-02 has no fingerprint, and there is no proxmox.ca_file: its certificate could not be verified; copy /etc/pve/pve-root-ca.pem and name it in proxmox.ca_file, or add the fingerprint',
@@ -124,6 +162,34 @@ const SAID: Record<string, string[]> = {
   ],
   'range-that-is-none': [
     '12:21: network.ranges.server: 192.0.2.80/29 is not a range, such as 10.20.11.80-10.20.11.84; write network.ranges.server as FIRST-LAST',
+  ],
+  'recipient-mistyped': [
+    '60:63: backup.target.encrypt_to[0]: age1k5fz0qgv4u52…jsgq has a typing error, or is cut off: its check sum does not match; copy it again, whole: age-keygen -y FILE',
+  ],
+  'recipient-named-twice': [
+    '60:127: backup.target.encrypt_to[1]: age1k5fz0qgv4u52…jsgf is there twice; take one out',
+    '61:50: backup.second_target.encrypt_to: the sets of backup.target are encrypted already, and are copied as they are; take it out here; name all recipients in backup.target.encrypt_to',
+  ],
+  'recipient-of-ssh': [
+    '61:51: backup.second_target.encrypt_to[0]: "ssh-ed25519 AAAA…IGpu" is no age recipient; write one that begins with "age1", from age-keygen; SSH keys and plugins are not supported',
+  ],
+  'recipient-that-is-secret': [
+    '60:63: backup.target.encrypt_to[0]: is a secret key; whoever can read homelab.yaml could read the backups; write its public key (age-keygen -y FILE), and make a new pair if this file was shared',
+  ],
+  'redirect-without-a-namespace': [
+    '57:15: ingress.middleware: "redirect@kubernetescrd" must be NAMESPACE-NAME@kubernetescrd, the namespace without "-"; correct it',
+  ],
+  'second-target-in-the-first': [
+    '61:45: backup.second_target.path: "postgresql/copies" and backup.target.path "postgresql" of unas/data are the same folder, or one lies in the other: that would be no second copy; take another NAS, or a disk',
+  ],
+  'second-target-nowhere': [
+    '61:18: backup.second_target: has neither export nor folder; write `export: NAS/EXPORT`, or `folder: /mnt/usb` for a disk that is mounted there',
+  ],
+  'second-target-that-is-none': [
+    '61:28: backup.second_target.export: there is no export "unas/vm"; did you mean "unas/vms"?',
+  ],
+  'second-target-twice': [
+    '61:18: backup.second_target: has both export and folder; write `export: NAS/EXPORT`, or `folder: /mnt/usb` for a disk that is mounted there',
   ],
   'secret-in-homelab-yaml': [
     '15:3: proxmox.token_secret: "token_secret" looks like a secret, and homelab.yaml is committed; put it into .env (see .env.example) and take it out here',
@@ -159,6 +225,11 @@ const SAID: Record<string, string[]> = {
   ],
   'subnet-that-is-none': [
     '6:11: network.subnet: 192.0.2.0 is not a network, such as 10.20.11.0/24; correct network.subnet',
+  ],
+  'taint-that-is-none': [
+    '47:112: k3s.nodes[2].taints[0]: "-gpu:NoSchedule" is not the form of a taint, KEY=VALUE:EFFECT; write it like dedicated=gpu:NoSchedule',
+    '47:131: k3s.nodes[2].taints[1]: "x..y/gpu=a:NoExecute" is not the form of a taint, KEY=VALUE:EFFECT; write it like dedicated=gpu:NoSchedule',
+    '47:155: k3s.nodes[2].taints[2]: "gpu=_:NoSchedule" is not the form of a taint, KEY=VALUE:EFFECT; write it like dedicated=gpu:NoSchedule',
   ],
   'two-default-storage-classes': [
     '50:3: storage_classes: local-path and nfs-client are the default; write `default: true` for exactly one, which a claim without a class gets',

@@ -4,6 +4,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { isMap, parseDocument } from 'yaml';
 import { loadConfig, parseConfig } from '../lib/config/load.ts';
+import { notifySchema } from '../lib/config/schema-backup.ts';
 import { knownKeys, schemaText } from '../lib/config/schema-keys.ts';
 import { UsageError } from '../lib/errors.ts';
 import { allocateAll, openLedger } from '../lib/ledger/ledger.ts';
@@ -32,7 +33,15 @@ test('its nodes get .80, .81 and .85', () => {
 test('the sample is the reference: it shows every key, and comments on the optional ones', () => {
   const shown = keysOf(readFileSync(HOMELAB, 'utf8'));
   const missing = allKeys().filter((key) => !shown.has(key));
-  assert.equal(missing, ['proxmox.nodes.fingerprint'], 'shown in a comment only: it stands for ca_file');
+  // Shown in a comment only: they stand for ca_file, for the internet, for what only their owner knows, for namespace
+  // and service, for exclude.
+  const airgap = ['k3s.airgap', ...['binary', 'images', 'script'].map((key) => `k3s.airgap.${key}`)];
+  const notify = ['notify', ...Object.keys(notifySchema.shape).map((key) => `notify.${key}`)];
+  const second = ['export', 'folder', 'path', 'require_nfs', 'encrypt_to', 'max_age_hours'];
+  const targets = ['target.encrypt_to', 'second_target', ...second.map((key) => `second_target.${key}`)];
+  const servers = ['host', 'include', 'databases'].map((key) => `postgresql.${key}`);
+  const backup = [...targets, 'cronjob.postgres_image', ...notify, ...servers].map((key) => `backup.${key}`);
+  assert.equal(missing, ['proxmox.nodes.fingerprint', ...airgap, ...backup]);
 });
 
 test('every file of fixtures/valid is', () => {

@@ -3,6 +3,8 @@ import { parse } from 'dotenv';
 import { messageOf, UsageError } from '../errors.ts';
 import { Secrets } from '../secret.ts';
 
+export { HEALTHCHECK_URL, postgresPassword } from './secret-names.ts';
+
 /** Settings that may stand in .env (or the environment) and are not secret. */
 const SETTINGS = ['HOMELAB_ENDPOINTS', 'HOMELAB_PACKER_DIR'] as const;
 export type Settings = Partial<Record<(typeof SETTINGS)[number], string>>;
@@ -17,7 +19,14 @@ export function loadEnv(
   environment: NodeJS.ProcessEnv,
   wanted: readonly string[],
 ): { secrets: Secrets; settings: Settings } {
-  const fromFile = parse(readPrivate(file));
+  return env(parse(readPrivate(file)), environment, wanted);
+}
+
+function env(
+  fromFile: Record<string, string>,
+  environment: NodeJS.ProcessEnv,
+  wanted: readonly string[],
+): { secrets: Secrets; settings: Settings } {
   const secrets = new Secrets();
   const settings: Settings = {};
   const isSetting = (name: string): name is keyof Settings => (SETTINGS as readonly string[]).includes(name);
@@ -30,6 +39,19 @@ export function loadEnv(
   return { secrets, settings };
 }
 
+/** The same for what must be told though something is wrong, be it .env itself: what cannot be read is not there. */
+export function lenientEnv(
+  file: string,
+  environment: NodeJS.ProcessEnv,
+  wanted: readonly string[],
+): ReturnType<typeof loadEnv> {
+  try {
+    return env(parse(readFileSync(file, 'utf8')), environment, wanted);
+  } catch {
+    return env({}, environment, wanted);
+  }
+}
+
 /** @throws UsageError that names every secret that is missing */
 export function requireSecrets(secrets: Secrets, names: readonly string[], file: string): void {
   const missing = names.filter((name) => !secrets.get(name));
@@ -39,11 +61,6 @@ export function requireSecrets(secrets: Secrets, names: readonly string[], file:
       ? `add it to ${file} (.env.example says what each is)`
       : `${file} is not there: copy .env.example, fill it in, chmod 600`,
   });
-}
-
-/** The name in .env of the password of a PostgreSQL server of homelab.yaml. */
-export function postgresPassword(server: string): string {
-  return `POSTGRES_${server.toUpperCase().replaceAll('-', '_')}_PASSWORD`;
 }
 
 function readPrivate(file: string): string {

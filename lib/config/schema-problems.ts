@@ -126,6 +126,8 @@ function slip(value: unknown, issue: Issue): string | undefined {
 function show(value: unknown): string {
   if (Array.isArray(value)) return 'a list';
   if (value !== null && typeof value === 'object') return 'a mapping';
+  // Put where a public key belongs; nobody should read it in a log as well.
+  if (typeof value === 'string' && /AGE-SECRET-KEY/i.test(value)) return 'a secret key of age';
   const text = JSON.stringify(value) ?? 'nothing';
   return text.length > 80 ? `${text.slice(0, 77)}…"` : text;
 }

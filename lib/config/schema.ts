@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { backupSchema } from './schema-backup.ts';
+import { absolutePath, domain, exportRef, folder, label, schedule } from './schema-values.ts';
 
 /**
  * What homelab.yaml may say, key by key. Only the form is checked here; what several keys must
@@ -6,29 +8,22 @@ import { z } from 'zod';
  * The descriptions become the hovers of the JSON Schema (templates/homelab.schema.json).
  */
 
-const DNS_LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
-const label = z.string().regex(DNS_LABEL, 'is not a host name; use lower-case letters, digits and "-" (at most 63)');
-const domain = z
-  .string()
-  .max(253)
-  .regex(/^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, 'is not a DNS name');
 const word = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'must be a plain word: letters, digits, ".", "_", "-"');
 /** Addresses and ranges are strings here and parsed in rules.ts, which knows the subnet. */
 const address = z.string().min(1).describe('an IP address');
 const range = z.string().min(1).describe('FIRST-LAST, both included');
 const cidr = z.string().min(1).describe('a network, such as 10.20.11.0/24');
 const vmid = z.int().min(100, 'Proxmox VMIDs start at 100').max(999_999_999);
-const absolutePath = z.string().regex(/^\/[^\0\n\r]*$/, 'must be an absolute path');
-const exportRef = z.string().regex(/^[^/]+\/[^/]+$/, 'must be NAS/EXPORT, such as unas/K3sStorage');
 const version = z.string().regex(/^v?\d+\.\d+\.\d+$/, 'must be a full version, such as 0.16.1');
-/** A kubelet refuses to start with others. */
-const labelKey = z.string().regex(/^([a-z0-9]([a-z0-9.-]*[a-z0-9])?\/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/);
+/** Of a label or a taint, with or without a domain before it. A kubelet refuses to start with others. */
+const KEY =
+  /([a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?/;
+const VALUE = /([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?/;
+const labelKey = z.string().regex(whole(KEY));
 const labelValue = z
   .string()
-  .regex(
-    /^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$/,
-    'is not the value of a label; use letters, digits, ".", "_" and "-" (at most 63)',
-  );
+  .regex(whole(VALUE), 'is not the value of a label; use letters, digits, ".", "_" and "-" (at most 63)');
+const TAINT = whole(new RegExp(`${KEY.source}(=${VALUE.source})?:(NoSchedule|PreferNoSchedule|NoExecute)`));
 const K3S_VERSION = /^v1\.\d{1,2}\.\d{1,2}(-rc\d+)?\+k3s\d+$/;
 
 const host = z.strictObject({
@@ -115,7 +110,7 @@ const nas = z.strictObject({
       z.strictObject({
         name: word,
         path: absolutePath,
-        clients: z.array(label).min(1).describe('`proxmox`, `k3s`, or names of single hosts'),
+        clients: z.array(label).min(1).describe('`proxmox`, `k3s`, `k3s-servers`, or names of single hosts'),
         mount: absolutePath.optional().describe('where the machine that runs the scripts has it mounted'),
       }),
     )
@@ -135,21 +130,40 @@ const k3sNode = z.strictObject({
   labels: z.record(labelKey, labelValue).default({}),
   taints: z
     .array(
-      z
-        .string()
-        .regex(
-          /^[A-Za-z0-9./_-]+(=[A-Za-z0-9._-]*)?:(NoSchedule|PreferNoSchedule|NoExecute)$/,
-          'must be KEY=VALUE:EFFECT',
-        ),
+      z.string().regex(TAINT, 'is not the form of a taint, KEY=VALUE:EFFECT; write it like dedicated=gpu:NoSchedule'),
     )
     .default([]),
 });
 
+/** `~` is not expanded: what is not absolute is relative to homelab.yaml, on every machine alike. */
+const localFile = z
+  .string()
+  .regex(/^[^~\0\n\r][^\0\n\r]*[^/\0\n\r]$/, 'must be the path of a file, absolute or relative to homelab.yaml');
+const airgap = z.strictObject({
+  binary: localFile.describe("K3s's binary of exactly k3s.version"),
+  images: localFile
+    .regex(
+      /\/?[A-Za-z0-9._-]+\.(tar|tar\.gz|tgz|tar\.zst|tzst|tar\.lz4|tar\.bz2|tbz)$/,
+      'must be an archive that K3s reads, such as k3s-airgap-images-amd64.tar.zst',
+    )
+    .describe('the archive of its images'),
+  script: localFile.optional().describe('its install.sh; default: downloaded by this machine'),
+});
 const k3s = z.strictObject({
   version: z.string().regex(K3S_VERSION, 'is not the form of a K3s version; they look like v1.36.5+k3s1'),
   first_server: label,
   cluster_cidr: cidr.default('10.42.0.0/16'),
   service_cidr: cidr.default('10.43.0.0/16'),
+  airgap: airgap.optional().describe('files of this machine, for nodes without the internet'),
+  etcd_snapshots: z
+    .strictObject({
+      export: exportRef,
+      path: folder,
+      schedule,
+      keep: z.int().min(1, 'must be at least 1').default(28),
+    })
+    .optional()
+    .describe('where snapshots of etcd go, from every server'),
   nodes: z.array(k3sNode).min(1),
 });
 
@@ -166,41 +180,13 @@ const ingress = z.strictObject({
   issuer: label,
   email: z.email(),
   dns01: z.enum(['cloudflare']),
-  middleware: z.string().regex(/^[a-z0-9-]+@kubernetescrd$/, 'must be NAMESPACE-NAME@kubernetescrd'),
+  middleware: z
+    .string()
+    .regex(
+      /^[a-z0-9]+-[a-z0-9]([a-z0-9-]*[a-z0-9])?@kubernetescrd$/,
+      'must be NAMESPACE-NAME@kubernetescrd, the namespace without "-"',
+    ),
   cert_manager: version,
-});
-
-const backup = z.strictObject({
-  target: z.strictObject({
-    export: exportRef,
-    path: z
-      .string()
-      .regex(/^[A-Za-z0-9][A-Za-z0-9._/-]*$/, 'must be a relative path')
-      .refine((p) => !p.split('/').includes('..'), 'must not contain ".."'),
-    require_nfs: z.boolean().default(true).describe('refuse a target that is not an NFS mount'),
-  }),
-  schedule: z.string().regex(/^\S+ \S+ \S+ \S+ \S+$/, 'must be five cron fields'),
-  max_age_hours: z.int().min(1).default(26),
-  keep: z
-    .strictObject({
-      last: z.int().min(1, 'must be at least 1').default(3),
-      daily: z.int().min(0).default(7),
-      weekly: z.int().min(0).default(5),
-      monthly: z.int().min(0).default(12),
-    })
-    .prefault({}),
-  postgresql: z
-    .array(
-      z.strictObject({
-        name: label,
-        namespace: label,
-        service: label,
-        port: z.int().min(1).max(65535).default(5432),
-        user: z.string().min(1).max(63),
-        exclude: z.array(z.string().min(1)).default([]),
-      }),
-    )
-    .min(1),
 });
 
 export const configSchema = z.strictObject({
@@ -216,7 +202,7 @@ export const configSchema = z.strictObject({
   metallb: z.strictObject({ version, pool: range }),
   storage_classes: z.array(storageClass).min(1),
   ingress,
-  backup: backup.optional(),
+  backup: backupSchema.optional(),
 });
 
 /** homelab.yaml, checked: nothing else in the program holds an unchecked one. */
@@ -225,5 +211,13 @@ export type K3sNode = Config['k3s']['nodes'][number];
 export type ProxmoxNode = Config['proxmox']['nodes'][number];
 export type Nas = Config['nas'][number];
 export type NasExport = Nas['exports'][number];
+export type EtcdSnapshots = NonNullable<Config['k3s']['etcd_snapshots']>;
 export type Backup = NonNullable<Config['backup']>;
+export type SecondTarget = NonNullable<Backup['second_target']>;
+export type BackupCronJob = NonNullable<Backup['cronjob']>;
 export type PostgresServer = Backup['postgresql'][number];
+export type Notify = NonNullable<Backup['notify']>;
+
+function whole({ source }: RegExp): RegExp {
+  return new RegExp(`^${source}$`);
+}

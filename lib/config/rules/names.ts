@@ -1,10 +1,8 @@
+import { CLIENT_GROUPS, isGroup } from '../clients.ts';
 import type { ConfigProblem } from '../load.ts';
 import type { Config } from '../schema.ts';
 
 type Named = { name: string; kind: string; path: (string | number)[] };
-
-/** Words that stand for groups where an export names its clients. */
-const GROUPS = ['proxmox', 'k3s'];
 
 /** Names and VMIDs that must be nobody else's. */
 export function nameProblems(config: Config): ConfigProblem[] {
@@ -19,15 +17,16 @@ function hostNames({ k3s, proxmox, nas, network }: Config): ConfigProblem[] {
     ...list(nas, 'a NAS', ['nas']),
     ...list(k3s.nodes, 'a K3s node', ['k3s', 'nodes']),
   ];
-  const groups = named.filter(({ name }) => GROUPS.includes(name));
-  return [
-    ...duplicates(named),
-    ...groups.map(({ name, path }) => ({
-      path,
-      message: `the name "${name}" stands for all ${name === 'k3s' ? 'K3s' : 'Proxmox'} nodes`,
-      fix: 'give it another name',
-    })),
-  ];
+  const groups = named.flatMap(({ name, path }) =>
+    isGroup(name)
+      ? {
+          path,
+          message: `the name "${name}" stands for all ${CLIENT_GROUPS[name].what}`,
+          fix: 'give it another name',
+        }
+      : [],
+  );
+  return [...duplicates(named), ...groups];
 }
 
 function otherNames({ proxmox, nas, storage_classes, backup }: Config): ConfigProblem[] {

@@ -1,4 +1,5 @@
 import { suggestion } from '../../suggest.ts';
+import { CLIENT_GROUPS } from '../clients.ts';
 import type { ConfigProblem } from '../load.ts';
 import type { Config } from '../schema.ts';
 
@@ -9,7 +10,8 @@ type Content = Config['proxmox']['storages'][number]['content'][number];
 export function referenceProblems(config: Config): ConfigProblem[] {
   const { k3s, template, nas, proxmox, network } = config;
   const proxmoxNodes = proxmox.nodes.map(({ name }) => name);
-  const clients = ['proxmox', 'k3s', ...[...proxmox.nodes, ...k3s.nodes, ...network.hosts, ...nas].map((h) => h.name)];
+  const hosts = [...proxmox.nodes, ...k3s.nodes, ...network.hosts, ...nas].map(({ name }) => name);
+  const clients = [...Object.keys(CLIENT_GROUPS), ...hosts];
   return [
     ...unknown('Proxmox node', template.build_node, proxmoxNodes, ['template', 'build_node']),
     ...storage(config, template.storage, 'images', ['template', 'storage']),

@@ -1,13 +1,16 @@
 import { CronPattern } from 'croner';
+import { clientsOf } from '../../lookup.ts';
 import { suggestion } from '../../suggest.ts';
+import { CLIENT_GROUPS, type ClientGroup } from '../clients.ts';
 import type { ConfigProblem } from '../load.ts';
-import type { Config, NasExport } from '../schema.ts';
+import type { Config, NasExport, PostgresServer } from '../schema.ts';
+import { encryptionProblems, isWithin, secondTargetProblems } from './backup-targets.ts';
 
 type Path = (string | number)[];
 
-/** Exports and who may mount them, StorageClasses, and where the backup goes. */
+/** Exports and who may mount them, StorageClasses, and where backups and snapshots go. */
 export function storageProblems(config: Config): ConfigProblem[] {
-  return [...proxmoxExports(config), ...storageClasses(config), ...backup(config)];
+  return [...proxmoxExports(config), ...storageClasses(config), ...backup(config), ...etcdSnapshots(config)];
 }
 
 function proxmoxExports(config: Config): ConfigProblem[] {
@@ -73,29 +76,135 @@ function folderPattern(pattern: string, path: Path): ConfigProblem[] {
 
 function backup(config: Config): ConfigProblem[] {
   if (!config.backup) return [];
-  const { target, schedule } = config.backup;
-  const problems = findExport(config, target.export, ['backup', 'target', 'export']).problems;
-  try {
-    // What cron and Kubernetes know; croner knows more (L, W, #).
-    if (!/^[0-9a-z*/, -]+$/i.test(schedule)) throw new Error('only digits, names, "*", "/", "," and "-" are known');
-    new CronPattern(schedule, undefined, { mode: '5-part' });
-  } catch (error) {
-    const reason = (error as Error).message.replace(/^CronPattern: /, '');
+  const { target, second_target: second, schedule } = config.backup;
+  const at: Path = ['backup', 'second_target', 'export'];
+  return [
+    ...findExport(config, target.export, ['backup', 'target', 'export']).problems,
+    ...(second?.export === undefined ? [] : findExport(config, second.export, at).problems),
+    ...secondTargetProblems(config.backup),
+    ...encryptionProblems(config.backup),
+    ...timeOfCron(schedule, ['backup', 'schedule']),
+    ...cronJob(config),
+    ...config.backup.postgresql.flatMap((server, i) => postgresServer(server, ['backup', 'postgresql', i])),
+  ];
+}
+
+/** Kubernetes' limit for the name of a CronJob, less what stands before a server's. */
+const LONGEST_SERVER = 52 - 'backup-'.length;
+
+/** What runs in the cluster mounts the target from a node of it. */
+function cronJob(config: Config): ConfigProblem[] {
+  const { cronjob, target, postgresql } = config.backup ?? {};
+  if (!cronjob || !target) return [];
+  const { found } = findExport(config, target.export, []);
+  const clients = clientsOf(config, found?.clients ?? []);
+  const may = config.k3s.nodes.some(({ name }) => clients.includes(name));
+  return [
+    ...(found && !may
+      ? [
+          {
+            path: ['backup', 'target', 'export'],
+            message: `${target.export} may not be mounted by any K3s node (its clients: ${found.clients.join(', ')}), and backup.cronjob runs on one`,
+            fix: 'add k3s, or some of its nodes, to its clients',
+          },
+        ]
+      : []),
+    ...(postgresql ?? []).flatMap(({ name }, i) =>
+      name.length <= LONGEST_SERVER
+        ? []
+        : [
+            {
+              path: ['backup', 'postgresql', i, 'name'],
+              message: `"${name}" is too long for the name of a CronJob (at most ${LONGEST_SERVER} characters)`,
+              fix: 'give it a shorter name; its sets so far keep the old one',
+            },
+          ],
+    ),
+  ];
+}
+
+/** One way to a server, one way to choose its databases, and no setting for a database that is not dumped. */
+function postgresServer(server: PostgresServer, path: Path): ConfigProblem[] {
+  const { name, host, namespace, service, include, exclude, databases } = server;
+  const problems: ConfigProblem[] = [];
+  const inCluster = namespace !== undefined || service !== undefined;
+  if (host !== undefined && inCluster)
     problems.push({
-      path: ['backup', 'schedule'],
-      message: `"${schedule}" is not a time of cron: ${reason}`,
-      fix: 'write minute, hour, day of month, month and day of week, such as "0 3 * * *"',
+      path: [...path, 'host'],
+      message: `${name} has a host, and a ${namespace === undefined ? 'service' : 'namespace'} too`,
+      fix: 'keep host for a server that is reached by TCP, or namespace and service for one of the cluster',
     });
+  else if (host === undefined && (namespace === undefined || service === undefined))
+    problems.push({
+      path,
+      message: `how ${name} is reached is missing: ${inCluster ? `${namespace === undefined ? 'namespace' : 'service'}` : 'host, or namespace and service'}`,
+      fix: 'add host for a server that is reached by TCP, or namespace and service for one of the cluster',
+    });
+  if (include && exclude.length > 0)
+    problems.push({
+      path: [...path, 'exclude'],
+      message: `${name} has include and exclude`,
+      fix: 'keep one: include names the only databases that are dumped, exclude those that are not',
+    });
+  for (const database of Object.keys(databases)) {
+    const left = include ? !include.includes(database) : exclude.includes(database);
+    if (left)
+      problems.push({
+        path: [...path, 'databases', database],
+        message: `"${database}" is ${include ? 'not under include' : 'under exclude'}, and so not dumped`,
+        fix: include ? suggestion(database, include) : 'take it out of one of them',
+      });
   }
   return problems;
 }
 
-/** An export that exists, and that all nodes of the group may mount. */
-function exportFor(config: Config, reference: string, group: 'proxmox' | 'k3s', path: Path): ConfigProblem[] {
+/** Every server writes there; and what prunes one folder must not meet the files of another. */
+function etcdSnapshots(config: Config): ConfigProblem[] {
+  const { etcd_snapshots: snapshots } = config.k3s;
+  if (!snapshots) return [];
+  const at = (key: string): Path => ['k3s', 'etcd_snapshots', key];
+  const targets = [
+    { ...config.backup?.target, key: 'target' },
+    { ...config.backup?.second_target, key: 'second_target' },
+  ];
+  const shared = targets.filter(
+    (target) => target.export === snapshots.export && isWithin(snapshots.path, target.path ?? ''),
+  );
+  return [
+    ...exportFor(config, snapshots.export, 'k3s-servers', at('export')),
+    ...timeOfCron(snapshots.schedule, at('schedule')),
+    ...shared.map(({ key, path }) => ({
+      path: at('path'),
+      message: `"${snapshots.path}" and backup.${key}.path "${path}" of ${snapshots.export} are the same folder, or one lies in the other`,
+      fix: 'give each a folder of its own',
+    })),
+  ];
+}
+
+/** What cron and Kubernetes know; croner knows more (L, W, #). */
+function timeOfCron(schedule: string, path: Path): ConfigProblem[] {
+  try {
+    if (!/^[0-9a-z*/, -]+$/i.test(schedule)) throw new Error('only digits, names, "*", "/", "," and "-" are known');
+    new CronPattern(schedule, undefined, { mode: '5-part' });
+    return [];
+  } catch (error) {
+    const reason = (error as Error).message.replace(/^CronPattern: /, '');
+    return [
+      {
+        path,
+        message: `"${schedule}" is not a time of cron: ${reason}`,
+        fix: 'write minute, hour, day of month, month and day of week, such as "0 3 * * *"',
+      },
+    ];
+  }
+}
+
+/** An export that exists, and that all hosts of the group may mount. */
+function exportFor(config: Config, reference: string, group: ClientGroup, path: Path): ConfigProblem[] {
   const { found, problems } = findExport(config, reference, path);
-  if (!found || found.clients.includes(group)) return problems;
-  const nodes = group === 'k3s' ? config.k3s.nodes : config.proxmox.nodes;
-  const denied = nodes.map(({ name }) => name).filter((name) => !found.clients.includes(name));
+  if (!found) return problems;
+  const may = clientsOf(config, found.clients);
+  const denied = CLIENT_GROUPS[group].of(config).filter((name) => !may.includes(name));
   if (denied.length === 0) return problems;
   return [
     {
