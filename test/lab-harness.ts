@@ -1,4 +1,3 @@
-import { execFile } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,15 +12,16 @@ import type { World } from '../lib/lab/types.ts';
 import { makeWorkspace } from '../lib/lab/workspace.ts';
 import { type Lab, openLab } from '../lib/lab-context.ts';
 import { labPaths, TOOLKIT } from '../lib/paths.ts';
+import { buildPorts } from '../lib/ports/index.ts';
 import { learn, parseHostKey } from '../lib/ports/known-hosts.ts';
+import type { Outcome } from '../lib/ports/types.ts';
+import { type LabScripts, labScripts, NEXT_VERSION } from './lab-scripts.ts';
 
-/** Another version of K3s that the lab's mirror has. */
-export const NEXT_VERSION = 'v1.37.1+k3s1';
 const GIB = 1024 ** 3;
 const absent: Component = { state: 'skipped', why: 'not part of this test' };
 
 /** A lab whose machines run already: hosts, cluster and NAS, without Proxmox, in a temporary folder. */
-export type TestLab = {
+export type TestLab = LabScripts & {
   folder: string;
   configFile: string;
   lab: Lab;
@@ -36,24 +36,31 @@ export type TestLab = {
   powerOff(name: string): Promise<void>;
   /** Ends a machine and its disk, for good. */
   destroy(name: string): Promise<void>;
-  /** Replaces text in homelab.yaml. */
-  edit(from: string | RegExp, to: string): void;
-  /** Runs scripts/NAME.ts on this lab as a person would, without a terminal. */
-  script(name: string, ...args: string[]): Promise<Ran>;
-  /** A script's plan, as --dry-run prints it with --json. */
-  plannedBy(name: string, ...args: string[]): Promise<string[]>;
+  /** Runs a command as root on a machine, as its owner would by SSH. */
+  asRoot(name: string, ...argv: string[]): Promise<Outcome>;
+  /** Starts a machine at an address that is nobody's, and ends it with the promise's function. */
+  stranger(address: string): Promise<() => Promise<void>>;
   close(): Promise<void>;
 };
 
-export type Ran = { code: number; stdout: string; stderr: string };
-
-/** @param nodes the machines that run from the start; default: all of k3s.nodes */
-export async function startTestLab({ nodes }: { nodes?: string[] } = {}): Promise<TestLab> {
+/**
+ * @param nodes the machines that run from the start; default: all of k3s.nodes
+ * @param change what the lab's homelab.yaml says else than the toolkit's
+ */
+export async function startTestLab({
+  nodes,
+  change,
+}: {
+  nodes?: string[];
+  change?: (text: string) => string;
+} = {}): Promise<TestLab> {
   const root = mkdtempSync(join(tmpdir(), 'homelab-test-'));
   const folder = join(root, 'lab');
   const ca = await LabCa.create();
   const found = { terraform: absent, packer: absent, postgresql: absent };
-  const { configFile, publicKey, endpointsFile } = makeWorkspace(join(TOOLKIT, 'homelab.yaml'), folder, ca, found);
+  const source = change ? join(root, 'homelab.yaml') : join(TOOLKIT, 'homelab.yaml');
+  if (change) writeFileSync(source, change(readFileSync(join(TOOLKIT, 'homelab.yaml'), 'utf8')));
+  const { configFile, publicKey, endpointsFile } = makeWorkspace(source, folder, ca, found);
   const lab = openLab(configFile, {}).lab;
   const { config, ledger } = lab;
   const addressOf = (name: string): string | undefined =>
@@ -102,33 +109,24 @@ export async function startTestLab({ nodes }: { nodes?: string[] } = {}): Promis
     return host(name);
   };
   const powerOff = async (name: string): Promise<void> => guests.get(name)?.stop();
-  const script = (name: string, ...args: string[]): Promise<Ran> =>
-    new Promise((resolve) => {
-      const argv = ['--import', 'tsx', join(TOOLKIT, 'scripts', `${name}.ts`), ...args, '--config', configFile];
-      const options = { cwd: TOOLKIT, env: { PATH: process.env.PATH, HOME: root }, maxBuffer: 16 * 1024 * 1024 };
-      execFile(process.execPath, argv, options, (error, stdout, stderr) => {
-        const code = error ? (typeof error.code === 'number' ? error.code : 1) : 0;
-        resolve({ code, stdout, stderr });
-      });
-    });
+  const asRoot = async (name: string, ...argv: string[]): Promise<Outcome> => {
+    const opened = openLab(configFile, {});
+    const ports = buildPorts(opened.lab, opened.secrets, opened.settings);
+    return ports.ssh.run(name, argv, { sudo: true }).finally(() => ports.close());
+  };
   for (const name of nodes ?? config.k3s.nodes.map((node) => node.name)) await boot(name);
 
   return {
-    ...{ folder, configFile, lab, cluster, nas, endpoints, host, boot, powerOff, script },
+    ...{ folder, configFile, lab, cluster, nas, endpoints, host, boot, powerOff, asRoot },
+    ...labScripts(configFile, { HOME: root }),
+    stranger: async (address) => {
+      const own = { vmid: 999, name: 'stranger', node: 'pve-01', address, cloudInit: false, user: 'root', sshKeys: [] };
+      const guest = await machines.boot({ ...own, cores: 1, memoryMib: 1024, diskBytes: GIB, macs: [], gpus: [] });
+      return () => guest.stop();
+    },
     destroy: async (name) => {
       await powerOff(name);
       await machines.destroy(nodeOf(name).vmid);
-    },
-    edit: (from, to) => {
-      const before = readFileSync(configFile, 'utf8');
-      const after = before.replace(from, to);
-      if (after === before) throw new Error(`${from} is not in homelab.yaml`);
-      writeFileSync(configFile, after);
-    },
-    plannedBy: async (name, ...args) => {
-      const { stdout, stderr } = await script(name, '--dry-run', '--json', ...args);
-      if (!stdout.startsWith('{')) throw new Error(stderr);
-      return (JSON.parse(stdout) as { plan: { steps: { id: string }[] } }).plan.steps.map(({ id }) => id);
     },
     close: async () => {
       await machines.close();

@@ -30,8 +30,12 @@ export class LabCa {
     return this.#pair.cert;
   }
 
-  /** A server certificate for names and addresses, valid for a month. */
-  async issue(names: readonly string[], addresses: readonly string[] = []): Promise<KeyPair> {
+  /** A certificate for names and addresses, valid for a month: a server's, unless it is said. */
+  async issue(
+    names: readonly string[],
+    addresses: readonly string[] = [],
+    use: 'serverAuth' | 'clientAuth' = 'serverAuth',
+  ): Promise<KeyPair> {
     const pem = await generate([{ name: 'commonName', value: names[0] ?? addresses[0] ?? 'lab' }], {
       ...EC,
       ca: this.#pair,
@@ -39,7 +43,7 @@ export class LabCa {
       extensions: [
         { name: 'basicConstraints', cA: false, critical: true },
         { name: 'keyUsage', digitalSignature: true, critical: true },
-        { name: 'extKeyUsage', serverAuth: true },
+        { name: 'extKeyUsage', [use]: true },
         {
           name: 'subjectAltName',
           altNames: [

@@ -110,6 +110,10 @@ export function allComponents({ terraform, packer, postgresql }: Found): Compone
     'systemd, apt, mount': emulator('small programs with state'),
     k3s: emulator('emulator of its install script, its units and its API'),
     'metallb, cert-manager, csi-driver-nfs': emulator('emulated outcome of their charts'),
+    'pods of the backup':
+      postgresql.state === 'real'
+        ? emulator('child processes, without isolation: the real bundle, Node and PostgreSQL')
+        : postgresql,
     traefik: emulator('a real HTTP and TLS listener that routes by the Ingress objects'),
     "let's encrypt": emulator('certificates of the rehearsal’s own CA'),
     nas: emulator('folders, and who may mount them'),

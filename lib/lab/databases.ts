@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { LabCluster } from './cluster/index.ts';
+import type { EndpointFile } from './endpoint-file.ts';
 import { type ScratchPostgres, startScratchPostgres } from './postgres.ts';
 import type { Workspace } from './workspace.ts';
 
@@ -14,18 +15,23 @@ export type Databases = {
 };
 
 /** The servers of a rehearsal; none runs yet. */
-export function labDatabases({ config, folder, postgresPasswords }: Workspace, cluster: LabCluster): Databases {
+export function labDatabases(
+  { config, folder, postgresPasswords }: Workspace,
+  cluster: LabCluster,
+  endpoints: EndpointFile,
+): Databases {
   const running: ScratchPostgres[] = [];
   return {
     start: async () => {
-      for (const { name, namespace, service } of config.backup?.postgresql ?? []) {
+      for (const { name, host, port, namespace, service } of config.backup?.postgresql ?? []) {
         const server = await startScratchPostgres(join(folder, 'postgresql', name), {
           password: postgresPasswords[name],
         });
         if ('missing' in server) return;
         running.push(server);
         await server.seed();
-        cluster.setBackend(`${namespace}/${service}`, { host: '127.0.0.1', port: server.port });
+        if (host !== undefined) endpoints.set(`${host}:${port}`, `127.0.0.1:${server.port}`);
+        else cluster.setBackend(`${namespace}/${service}`, { host: '127.0.0.1', port: server.port });
       }
     },
     close: async () => {

@@ -73,7 +73,7 @@ export async function startLab(workspace: Workspace, ca: LabCa): Promise<Embedde
     ca,
     endpoints,
   );
-  const databases = labDatabases(workspace, cluster);
+  const databases = labDatabases(workspace, cluster, endpoints);
 
   return {
     ...{ pve, cluster, nas, machines, databases, endpoints },

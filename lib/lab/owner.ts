@@ -6,7 +6,12 @@ import type { KubeObject } from '../step.ts';
  */
 export const APPLICATION = { name: 'hello', host: (domain: string) => `hello.${domain}`, port: 8080 };
 
-export function ownersObjects(postgres: readonly { namespace: string; service: string; port: number }[]): KubeObject[] {
+export function ownersObjects(
+  servers: readonly { namespace?: string; service?: string; port: number }[],
+): KubeObject[] {
+  const postgres = servers.flatMap(({ namespace, service, port }) =>
+    namespace && service ? [{ namespace, service, port }] : [],
+  );
   const { name, port } = APPLICATION;
   const labels = { app: name };
   const namespaces = new Set([name, ...postgres.map(({ namespace }) => namespace)]);

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { installations, proversFor } from '../backup/clients.ts';
+import { type Installation, installations, proversFor } from '../backup/clients.ts';
 import { serverUser, startCluster } from '../backup/cluster.ts';
 import { type DatabaseAddress, inSession } from '../backup/connect.ts';
 import { quoteIdent } from '../backup/names.ts';
@@ -30,6 +30,7 @@ const SUPERUSER = 'postgres';
  * Starts a server with its data in `folder`, or goes on with the one that is there; where the server's user may
  * not enter `folder`, the data lives in a temporary folder and goes with `stop`.
  * @param settings of postgresql.conf
+ * @param tools of which version; otherwise the lowest that is at least `major`
  * @param password of the superuser; without one it is random, and stays with the data
  * @returns `missing` with the reason where this machine has no PostgreSQL server
  */
@@ -39,10 +40,11 @@ export async function startScratchPostgres(
     major = 0,
     settings,
     password: wanted,
-  }: { major?: number; settings?: Record<string, string>; password?: string } = {},
+    tools: given,
+  }: { major?: number; settings?: Record<string, string>; password?: string; tools?: Installation } = {},
 ): Promise<ScratchPostgres | { missing: string }> {
   const exec = realExec();
-  const tools = proversFor(major, await installations(exec));
+  const tools = given ?? proversFor(major, await installations(exec));
   if (!tools) return { missing: 'PostgreSQL (initdb, postgres) is not installed' };
   const scratch = (await usable(exec, folder)) ? undefined : makeScratch();
   const home = scratch?.path ?? folder;

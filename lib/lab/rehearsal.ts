@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { $, type ProcessPromise } from 'zx';
+import { $, type ProcessPromise } from 'zx/core';
 import { HomelabError } from '../errors.ts';
 import { openLab } from '../lab-context.ts';
 import { TOOLKIT } from '../paths.ts';
@@ -129,7 +129,9 @@ export class Rehearsal {
     this.#secondRunFrom = readRuns(this.state).length;
     await this.make('up');
     await this.ingress();
-    if (this.#found.postgresql.state === 'real') await this.make('backup-postgres', '--if-stale');
+    if (this.#found.postgresql.state !== 'real') return;
+    await this.make('backup-postgres', '--if-stale');
+    await this.make('backup-install');
   }
 
   /** Runs a make target of the toolkit on the rehearsal's lab; its talk goes to ours. @throws HomelabError when it fails */

@@ -23,7 +23,10 @@ export type Volumes = Map<string, string>;
 
 /** One emulated cluster: its objects, its etcd members, the processes that run, and the controllers. */
 export class Cluster {
-  readonly id = randomBytes(8).toString('hex');
+  /** etcd's cluster ID, by which members know each other; a reset makes a new one. */
+  id = randomBytes(8).toString('hex');
+  /** Those that it had before. */
+  readonly formerIds = new Set<string>();
   readonly options: ClusterOptions;
   readonly pace: Pace;
   readonly faults: Faults;
@@ -35,6 +38,8 @@ export class Cluster {
   readonly members = new Set<string>();
   readonly kubelets = new Map<string, Kubelet>();
   readonly logs = new Map<string, string>();
+  /** Pods whose programs run on this machine, by uid: how they are told to end. */
+  readonly sandboxes = new Map<string, () => Promise<void>>();
   readonly volumes: Volumes = new Map();
   /** Real programs behind Services, by "namespace/name". */
   readonly backends: Map<string, { host: string; port: number }>;
@@ -89,9 +94,21 @@ export class Cluster {
   refusal(): string | undefined {
     if (this.faults.api) return this.faults.api;
     if (this.loop.failure) return `defect of the emulator: ${messageOf(this.loop.failure)}`;
-    const running = this.servers().length;
-    const needed = this.etcd ? Math.floor(this.members.size / 2) + 1 : 1;
-    return running >= needed ? undefined : 'etcdserver: request timed out';
+    return this.hasLeader() ? undefined : 'etcdserver: request timed out';
+  }
+
+  /** Whether enough members run to agree on one. */
+  hasLeader(): boolean {
+    return this.servers().length >= (this.etcd ? Math.floor(this.members.size / 2) + 1 : 1);
+  }
+
+  /** `k3s server --cluster-reset`: `node` is the only member. @param objects what a snapshot holds; left out: as they are */
+  reset(node: string, objects?: string): void {
+    this.formerIds.add(this.id);
+    this.id = randomBytes(8).toString('hex');
+    this.members.clear();
+    this.members.add(node);
+    if (objects !== undefined) this.store.load(objects);
   }
 
   /** A kubelet started: its node is looked at anew. */
@@ -131,6 +148,7 @@ export class Cluster {
 
   async close(): Promise<void> {
     await this.loop.close();
+    await Promise.all([...this.sandboxes.values()].map((end) => end()));
     await this.dataPlane.close();
   }
 }

@@ -4,6 +4,7 @@ import type { EndpointFile } from '../endpoint-file.ts';
 import type { LabHost, Program, Unit } from '../types.ts';
 import { type Faults, noFaults } from './faults.ts';
 import { K3sHosts } from './k3s/hosts.ts';
+import { machinePrograms } from './k3s/machine.ts';
 import { k3sProgram, kubectlProgram } from './k3s/program.ts';
 import { k3sUnit } from './k3s/units.ts';
 import { defaultPace, type Pace } from './pace.ts';
@@ -31,7 +32,7 @@ export type ClusterOptions = {
 export type ClusterSnapshot = { clusters: { servers: string[]; objects: Record<string, unknown> }[] };
 
 export type LabCluster = {
-  /** `k3s` and `kubectl`; 127 on a host where install.sh has not put them. */
+  /** `k3s` and `kubectl`, 127 on a host where install.sh has not put them, and what else such a host answers. */
   programs: Map<string, Program>;
   /** `k3s` and `k3s-agent`. */
   units: Map<string, Unit>;
@@ -64,10 +65,7 @@ export async function startCluster(options: ClusterOptions): Promise<LabCluster>
   const faults = noFaults();
   const hosts = new K3sHosts(options, { ...defaultPace, ...options.pace }, faults);
   return {
-    programs: new Map([
-      ['k3s', k3sProgram(hosts)],
-      ['kubectl', kubectlProgram(hosts)],
-    ]),
+    programs: new Map([['k3s', k3sProgram(hosts)], ['kubectl', kubectlProgram(hosts)], ...machinePrograms(hosts)]),
     units: new Map([
       ['k3s', k3sUnit('server', hosts)],
       ['k3s-agent', k3sUnit('agent', hosts)],

@@ -7,9 +7,9 @@ export type TextMap = PathMap & {
 
 /** After these a path begins: the word's start, a redirection, an assignment, a list. */
 const BEFORE_PATH = new Set(['', '(', '<', '>', '=', ':', ',', '`', '{', '[', '!', '@', ';', '&', '|']);
-/** Words after which another command follows. */
+/** Words after which another command follows. A lone `)` is that of `name()`, before its body. */
 const PREFIX = new Set(
-  'then do else if elif while until ! exec sudo command env nohup time -n -E -- { ( && || ;'.split(' '),
+  'then do else if elif while until ! exec sudo command env nohup time timeout -n -E -- { ( ) && || ;'.split(' '),
 );
 /** Their quoted words are programs of their own, in which a slash is mostly not a path. */
 const TAKES_PATTERNS = new Set(['sed', 'awk', 'grep', 'egrep', 'tr', 'expr']);
@@ -34,7 +34,8 @@ export function rewriteText(text: string, map: TextMap): string {
   const bodies: { delimiter: string; expands: boolean; tabs: boolean }[] = [];
 
   const endWord = (): void => {
-    if (word !== '' && head && !/^\w+=/.test(word) && !PREFIX.has(word)) {
+    // `timeout 60 PROGRAM`
+    if (word !== '' && head && !/^\w+=/.test(word) && !/^\d+[smhd]?$/.test(word) && !PREFIX.has(word)) {
       program = word;
       head = false;
     }

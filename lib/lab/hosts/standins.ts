@@ -6,7 +6,7 @@ import { rootOf, standInsOf } from './paths.ts';
 
 /** Programs of this machine that a host may use: they need no privileges and touch what they are given only. */
 const TOOLS = [
-  '[ awk base64 basename cat chmod cksum cmp comm cp cut date dd diff dirname du echo egrep env expr false find fold',
+  '[ awk base64 basename cat chmod cksum cmp comm cp cut date dd diff dirname du echo egrep env expr false find flock fold',
   'grep gunzip gzip head join ln ls md5sum mkdir mkfifo mktemp mv nice nl nohup od openssl paste pathchk printenv printf',
   'pwd readlink realpath rm rmdir scp sed seq sha1sum sha256sum sha512sum shuf sleep sort split sum sync tac tail tar tee',
   'test timeout touch tr true truncate uniq wc which xargs yes zcat',

@@ -11,6 +11,12 @@ export type NasFaults = {
   down: Set<string>;
   /** Names of NAS whose exports let everybody in, as a UI that was not filled in does. */
   open: Set<string>;
+  /** Exports ("unas/K3sStorage") that the NAS does not have. */
+  missing: Set<string>;
+  /** Exports whose handles the NAS does not know any more. */
+  stale: Set<string>;
+  /** Names of hosts on which mount says yes, and mounts nothing. */
+  phantom: Set<string>;
 };
 
 /** What a mount attempt gets. `code` and `message` are those of mount.nfs. */
@@ -24,6 +30,8 @@ export interface LabNas {
   allowed(server: string, path: string, clientAddress: string): boolean;
   /** What `mount -t nfs` of a client gets; `version` is its nfsvers, where it asks for one. */
   mount(server: string, path: string, clientAddress: string, version?: string): MountAnswer;
+  /** Whether what was mounted of it is stale. */
+  isStale(source: string): boolean;
   /** Exports with their clients' addresses; undefined for an unknown or silent server. */
   exports(server: string): { path: string; clients: string[] }[] | undefined;
   /** Replaces who may mount an export, as `exportfs -ra` does. */
@@ -44,13 +52,14 @@ export interface LabNas {
 }
 
 const NFS = 2049;
+const PORTMAPPER = 111;
 
 /**
  * Starts the NAS of homelab.yaml: empty folders below `folder`, and a port 2049 that accepts and closes.
  * @param addressOf the address of a host by name, leases included
  */
 export async function startNas(
-  config: Pick<Config, 'nas' | 'proxmox' | 'k3s'>,
+  config: Pick<Config, 'nas' | 'proxmox' | 'k3s' | 'backup'>,
   folder: string,
   endpoints: EndpointFile,
   addressOf: (name: string) => string | undefined,
@@ -64,6 +73,9 @@ export async function startNas(
       clients.set(`${nas.name}:${path}`, clientsIn(config, words, addressOf));
       for (const server of [nas.address, nas.name]) endpoints.mount(`${server}:${path}`, place);
     }
+  // A disk of the operator's machine, which a rehearsal must not touch.
+  const disk = config.backup?.second_target?.folder;
+  if (disk !== undefined) endpoints.mount(disk, plainFolder(join(folder, 'second-target')));
   const ports = new Map<string, Server>();
   for (const nas of config.nas) {
     const server = createServer((socket) => socket.on('error', () => {}).end());
@@ -73,7 +85,9 @@ export async function startNas(
     endpoints.set(`${nas.address}:${NFS}`, `127.0.0.1:${portOf(server)}`);
   }
 
-  const faults: NasFaults = { down: new Set(), open: new Set() };
+  const faults: NasFaults = {
+    ...{ down: new Set(), open: new Set(), missing: new Set(), stale: new Set(), phantom: new Set() },
+  };
   const find = (server: string) => config.nas.find(({ name, address }) => server === name || server === address);
   /** The export that holds a path: the path itself, or a folder below it. */
   const exportFor = (server: string, path: string) => {
@@ -81,7 +95,8 @@ export async function startNas(
     const plain = path.replace(/(?<=.)\/+$/, '');
     const found = nas?.exports.find((e) => plain === e.path || plain.startsWith(`${e.path}/`));
     if (!nas || !found || plain.split('/').includes('..')) return undefined;
-    return { nas, key: `${nas.name}:${found.path}`, below: plain.slice(found.path.length) };
+    const id = `${nas.name}/${found.name}`;
+    return { nas, id, key: `${nas.name}:${found.path}`, below: plain.slice(found.path.length) };
   };
   const folderOf = (server: string, path: string): string | undefined => {
     const found = exportFor(server, path);
@@ -98,18 +113,28 @@ export async function startNas(
     const source = `${server}:${path}`;
     if (!nas || faults.down.has(nas.name)) return refuse('Connection timed out');
     if (version && !version.startsWith('3') && nas.nfs_version === '3') return refuse('Protocol not supported');
-    const place = folderOf(server, path);
+    const id = exportFor(server, path)?.id ?? '';
+    if (faults.missing.has(id) && !version?.startsWith('4'))
+      return refuse(`access denied by server while mounting ${source}`);
+    const place = faults.missing.has(id) ? undefined : folderOf(server, path);
     if (!place || !existsSync(place))
       return refuse(`mounting ${source} failed, reason given by server: No such file or directory`);
     if (!allowed(server, path, client)) return refuse(`access denied by server while mounting ${source}`);
+    if (faults.stale.has(id)) return refuse('Stale file handle');
     return { ok: true, folder: place };
   };
   return {
     ...{ faults, folderOf, allowed, mount },
+    isStale: (source) => {
+      const [, server = '', path = ''] = /^([^:]+):(.*)$/.exec(source) ?? [];
+      return faults.stale.has(exportFor(server, path)?.id ?? '');
+    },
     exports: (server) => {
       const nas = find(server);
       if (!nas || faults.down.has(nas.name)) return undefined;
-      return nas.exports.map(({ path }) => ({ path, clients: clients.get(`${nas.name}:${path}`) ?? [] }));
+      return nas.exports
+        .filter(({ name }) => !faults.missing.has(`${nas.name}/${name}`))
+        .map(({ path }) => ({ path, clients: clients.get(`${nas.name}:${path}`) ?? [] }));
     },
     setClients: (server, path, wanted) => {
       const found = exportFor(server, path);
@@ -137,7 +162,8 @@ export async function startNas(
     },
     route: (address, port) => {
       const nas = find(address);
-      const server = nas && !faults.down.has(nas.name) && port === NFS ? ports.get(nas.name) : undefined;
+      const listens = port === NFS || (port === PORTMAPPER && nas?.nfs_version === '3');
+      const server = nas && !faults.down.has(nas.name) && listens ? ports.get(nas.name) : undefined;
       return server && { host: '127.0.0.1', port: portOf(server) };
     },
     close: async () => {

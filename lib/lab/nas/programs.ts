@@ -7,11 +7,12 @@ import type { Program, ProgramCall, ProgramResult } from '../types.ts';
 import type { LabNas } from './index.ts';
 import { mountFolder, unmountFolder } from './mounts.ts';
 
-/** mount, umount, showmount and exportfs, which ask the lab's NAS. */
+/** mount, umount, mountpoint, showmount and exportfs, which ask the lab's NAS. */
 export function mountPrograms(nas: LabNas | undefined): [string, Program][] {
   return [
     ['mount', (call) => mount(call, nas)],
     ['umount', umount],
+    ['mountpoint', (call) => mountpoint(call, nas)],
     ['showmount', (call) => showmount(call, nas)],
     ['exportfs', (call) => exportfs(call, nas)],
   ];
@@ -63,6 +64,7 @@ function mountOne(call: ProgramCall, wanted: Wanted, nas: LabNas | undefined): P
     ...{ ok: false as const, code: 32, message: 'mount.nfs: Connection timed out' },
   };
   if (!answer.ok) return fail(answer.code, answer.message);
+  if (nas?.faults.phantom.has(host.name)) return ok();
   const shown = version?.startsWith('4') ? 'nfs4' : 'nfs';
   mountFolder(host, { point, source, type: shown, options: options || 'rw,relatime', folder: answer.folder });
   return ok();
@@ -79,6 +81,21 @@ function umount(call: ProgramCall): ProgramResult {
     unmountFolder(host, found);
   }
   return ok();
+}
+
+/** Whether something is mounted there. Like the real one it looks at it, and so meets a handle that is stale. */
+function mountpoint(call: ProgramCall, nas: LabNas | undefined): ProgramResult {
+  const { options, operands } = parseArgs(call.argv.slice(1));
+  const [word = ''] = operands;
+  const point = posix.resolve(call.cwd, word);
+  const said = (text: string): string => (options.has('-q') ? '' : text);
+  const found = caller(call).mounts.findLast((mount) => mount.point === point);
+  if (found && nas?.isStale(found.source)) return { code: 1, stderr: said(`mountpoint: ${word}: Stale file handle\n`) };
+  if (found) return ok(said(`${word} is a mountpoint\n`));
+  const there = existsSync(join(caller(call).root, point));
+  return there
+    ? { code: 32, stdout: said(`${word} is not a mountpoint\n`) }
+    : { code: 1, stderr: said(`mountpoint: ${word}: No such file or directory\n`) };
 }
 
 function showmount(call: ProgramCall, nas: LabNas | undefined): ProgramResult {

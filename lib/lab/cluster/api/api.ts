@@ -1,15 +1,16 @@
 import { validate } from '../validation/index.ts';
-import { encodeSecret, withDefaults } from './defaults.ts';
+import { withDefaults } from './defaults.ts';
 import { ApiError, notFound } from './errors.ts';
 import { apiVersionOf, builtInKinds, type Kind, resourceName } from './kinds.ts';
-import { serverSideApply } from './server-side-apply.ts';
+import { applier, serverSideApply, updater } from './server-side-apply.ts';
 import type { ObjectStore } from './store.ts';
 import { isRecord, itemsAt, type Thing, textAt } from './thing.ts';
 
 /** A webhook: may refuse what is applied by throwing ApiError. */
 export type Webhook = (object: Thing) => void;
 
-export type ApplyOptions = { manager: string; force?: boolean; dryRun?: boolean };
+/** `update`: as what kubectl does without --server-side, whose fields are an update's. */
+export type ApplyOptions = { manager: string; force?: boolean; dryRun?: boolean; update?: boolean };
 
 /** Namespaces that nobody deletes. */
 const PERMANENT = ['default', 'kube-system', 'kube-public', 'kube-node-lease'];
@@ -48,13 +49,14 @@ export class Api {
    * @returns the object as it is now (or would be, in a dry run)
    * @throws ApiError, FieldConflict with the API server's words
    */
-  apply(kind: Kind, sent: Thing, { manager, force = false, dryRun = false }: ApplyOptions): Thing {
-    const object = withoutNull(encodeSecret(this.#placed(kind, sent)));
+  apply(kind: Kind, sent: Thing, { manager, force = false, dryRun = false, update = false }: ApplyOptions): Thing {
+    const object = withoutNull(this.#placed(kind, sent));
     const { name, namespace } = object.metadata;
     const live = this.store.get(object.apiVersion, object.kind, name, namespace);
     if (!live) this.#needNamespace(namespace, kind, name);
     const owners = live ? this.store.owners(live) : new Map();
-    const merged = serverSideApply(live, owners, object, manager, force);
+    const who = update ? updater(manager, object) : applier(manager);
+    const merged = serverSideApply(live, owners, object, who, force);
     const complete = withDefaults(merged.object, this.store, this.serviceCidr);
     validate(kind, object, complete, live);
     for (const webhook of this.webhooks) webhook(complete);
@@ -85,15 +87,9 @@ export class Api {
 
   /** As sent, in the namespace where it will live. */
   #placed(kind: Kind, sent: Thing): Thing {
-    if (!kind.namespaced) {
-      if (sent.metadata.namespace)
-        throw new ApiError(
-          'BadRequest',
-          'the namespace of the provided object does not match the namespace sent on the request',
-        );
-      return sent;
-    }
-    return { ...sent, metadata: { ...sent.metadata, namespace: sent.metadata.namespace ?? 'default' } };
+    // One that is given for a kind without namespaces is passed over.
+    const { namespace = 'default', ...metadata } = sent.metadata;
+    return { ...sent, metadata: kind.namespaced ? { ...metadata, namespace } : metadata };
   }
 
   #needNamespace(namespace: string | undefined, kind: Kind, name: string): void {

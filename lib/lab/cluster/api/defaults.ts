@@ -15,7 +15,7 @@ export function withDefaults(object: Thing, store: ObjectStore, serviceCidr: str
         status: { phase: object.metadata.deletionTimestamp ? 'Terminating' : 'Active' },
       };
     case 'Secret':
-      return { ...object, type: object.type ?? 'Opaque' };
+      return { type: 'Opaque', ...encodeSecret(object) };
     case 'Service':
       return { ...object, spec: serviceSpec(object, store, serviceCidr) };
     case 'Ingress':
@@ -29,6 +29,7 @@ export function withDefaults(object: Thing, store: ObjectStore, serviceCidr: str
         volumeBindingMode: object.volumeBindingMode ?? 'Immediate',
       };
     case 'Deployment':
+      return { ...object, spec: { ...DEPLOYMENT, ...withTemplate(recordAt(object, 'spec'), 'Always') } };
     case 'StatefulSet':
       return {
         ...object,
@@ -37,20 +38,45 @@ export function withDefaults(object: Thing, store: ObjectStore, serviceCidr: str
     case 'DaemonSet':
       return { ...object, spec: { revisionHistoryLimit: 10, ...withTemplate(recordAt(object, 'spec'), 'Always') } };
     case 'Job':
-      return {
-        ...object,
-        spec: { parallelism: 1, completions: 1, backoffLimit: 6, ...withTemplate(recordAt(object, 'spec'), 'Always') },
-      };
+      return { ...object, spec: { ...JOB, ...withTemplate(recordAt(object, 'spec'), 'Always') } };
+    case 'CronJob':
+      return { ...object, spec: cronJobSpec(recordAt(object, 'spec')) };
     case 'Pod':
-      return { ...object, spec: podSpec(recordAt(object, 'spec'), 'Always') };
+      return { ...object, spec: { enableServiceLinks: true, ...podSpec(recordAt(object, 'spec'), 'Always') } };
+    case 'HelmChart':
+      return { ...object, spec: { driver: 'secret', ...recordAt(object, 'spec') } };
+    case 'IPAddressPool':
+      return { ...object, spec: { autoAssign: true, avoidBuggyIPs: false, ...recordAt(object, 'spec') } };
     default:
       return object;
   }
 }
 
-/** `stringData` is written only: it becomes `data` before anything else sees it. */
-export function encodeSecret(object: Thing): Thing {
-  if (object.kind !== 'Secret' || !isRecord(object.stringData)) return object;
+const POD = {
+  dnsPolicy: 'ClusterFirst',
+  schedulerName: 'default-scheduler',
+  securityContext: {},
+  terminationGracePeriodSeconds: 30,
+};
+const DEPLOYMENT = {
+  replicas: 1,
+  revisionHistoryLimit: 10,
+  progressDeadlineSeconds: 600,
+  strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: '25%', maxUnavailable: '25%' } },
+};
+
+const JOB = {
+  parallelism: 1,
+  completions: 1,
+  backoffLimit: 6,
+  completionMode: 'NonIndexed',
+  manualSelector: false,
+  suspend: false,
+};
+
+/** `stringData` is written only: it becomes `data`, which is then nobody's in particular. */
+function encodeSecret(object: Thing): Thing {
+  if (!isRecord(object.stringData)) return object;
   const { stringData, ...rest } = object;
   const encoded = Object.fromEntries(
     Object.entries(stringData).map(([key, value]) => [key, Buffer.from(String(value)).toString('base64')]),
@@ -63,16 +89,38 @@ function withTemplate(spec: Record<string, unknown>, restartPolicy: string): Rec
   return { ...spec, template: { ...template, spec: podSpec(recordAt(template, 'spec'), restartPolicy) } };
 }
 
+function cronJobSpec(spec: Record<string, unknown>): Record<string, unknown> {
+  const jobTemplate = recordAt(spec, 'jobTemplate');
+  return {
+    ...spec,
+    jobTemplate: { metadata: {}, ...jobTemplate, spec: withTemplate(recordAt(jobTemplate, 'spec'), 'Always') },
+  };
+}
+
 function podSpec(spec: Record<string, unknown>, restartPolicy: string): Record<string, unknown> {
-  const containers = itemsAt(spec, 'containers').map((container) => ({
-    imagePullPolicy: /:[^/]+$/.test(textAt(container, 'image')) ? 'IfNotPresent' : 'Always',
+  const lists = { containers: container, initContainers: container, volumes: volume };
+  const complete = Object.entries(lists).flatMap(([list, each]) =>
+    Array.isArray(spec[list]) ? [[list, itemsAt(spec, list).map(each)]] : [],
+  );
+  return { restartPolicy, ...POD, ...spec, ...Object.fromEntries(complete) };
+}
+
+function container(sent: Record<string, unknown>): Record<string, unknown> {
+  return {
+    imagePullPolicy: /:[^/]+$/.test(textAt(sent, 'image')) ? 'IfNotPresent' : 'Always',
     terminationMessagePath: '/dev/termination-log',
-    ...container,
-    ...(Array.isArray(container.ports)
-      ? { ports: itemsAt(container, 'ports').map((port) => ({ protocol: 'TCP', ...port })) }
+    terminationMessagePolicy: 'File',
+    ...sent,
+    ...(Array.isArray(sent.ports)
+      ? { ports: itemsAt(sent, 'ports').map((port) => ({ protocol: 'TCP', ...port })) }
       : {}),
-  }));
-  return { restartPolicy, dnsPolicy: 'ClusterFirst', terminationGracePeriodSeconds: 30, ...spec, containers };
+  };
+}
+
+/** Files of a ConfigMap or Secret are 0644. */
+function volume(sent: Record<string, unknown>): Record<string, unknown> {
+  const source = ['configMap', 'secret'].find((kind) => isRecord(sent[kind]));
+  return source ? { ...sent, [source]: { defaultMode: 0o644, ...recordAt(sent, source) } } : sent;
 }
 
 function serviceSpec(object: Thing, store: ObjectStore, serviceCidr: string): Record<string, unknown> {

@@ -23,13 +23,18 @@ export class NoConnection extends Error {
 
 /** Several refusals of one request, joined as kubectl prints them. */
 export class FieldConflict extends Error {
-  constructor(conflicts: { manager: string; apiVersion: string; path: string }[]) {
-    const lines = conflicts.map(
-      ({ manager, apiVersion, path }) => `conflict with "${manager}" using ${apiVersion}: ${path}`,
-    );
+  constructor(conflicts: { manager: string; path: string }[]) {
+    const managers = [...new Set(conflicts.map(({ manager }) => manager))].sort();
+    const lines = managers.map((manager) => {
+      const paths = conflicts.filter((one) => one.manager === manager).map(({ path }) => `\n- ${path}`);
+      return `conflicts with ${manager}:${paths.join('')}`;
+    });
+    const [only] = conflicts;
+    const words =
+      only && conflicts.length === 1 ? `: conflict with ${only.manager}: ${only.path}` : `s: ${lines.join('\n')}`;
     super(
-      `Apply failed with ${conflicts.length} conflict${conflicts.length > 1 ? 's' : ''}: ${lines.join('\n')}\n` +
-        'Please review the fields above--they currently have other managers; take them over with --force-conflicts, or leave them out.',
+      `Apply failed with ${conflicts.length} conflict${words}\n` +
+        'Please review the fields above--they currently have other managers. Take them over with --force-conflicts, or leave them out.',
     );
     this.name = 'FieldConflict';
   }

@@ -1,8 +1,8 @@
 import { FieldConflict } from './errors.ts';
 import { leaves, type Path, pathText, read, remove, write } from './fields.ts';
-import type { Thing } from './thing.ts';
+import { isRecord, type Thing } from './thing.ts';
 
-/** Who set which field, by its path in text. */
+/** Who set which field, by its path in text; managers as a conflict names them: "homelab", or "k3s" using v1. */
 export type Owners = Map<string, { path: Path; managers: Set<string> }>;
 
 /**
@@ -22,8 +22,8 @@ export function serverSideApply(
   const conflicts = said.flatMap(([path, value]) => {
     const before = read(live, path);
     const others = [...(owners.get(pathText(path))?.managers ?? [])].filter((name) => name !== manager);
-    if (before === undefined || same(before, value)) return [];
-    return others.map((name) => ({ manager: name, apiVersion: applied.apiVersion, path: pathText(path) }));
+    if (before === undefined || says(before, value)) return [];
+    return others.map((name) => ({ manager: name, path: pathText(path) }));
   });
   if (conflicts.length > 0 && !force) throw new FieldConflict(conflicts);
 
@@ -35,11 +35,13 @@ export function serverSideApply(
   for (const [key, { path, managers }] of next) {
     if (now.has(key) || !managers.delete(manager) || managers.size > 0) continue;
     next.delete(key);
-    remove(object, path);
+    // A map that was asked for empty goes only while it is: others may have put something into it.
+    const left = read(object, path);
+    if (!isRecord(left) || Object.keys(left).length === 0) remove(object, path);
   }
   for (const [path, value] of said) {
     const key = pathText(path);
-    const changed = !same(read(object, path), value);
+    const changed = !says(read(object, path), value);
     if (changed) write(object, path, structuredClone(value));
     const managers = next.get(key)?.managers ?? new Set<string>();
     if (changed) managers.clear();
@@ -48,6 +50,10 @@ export function serverSideApply(
   return { object, owners: next };
 }
 
+/** How a manager that applies is named, and one that updates: they are two, also under one name. */
+export const applier = (manager: string): string => `"${manager}"`;
+export const updater = (manager: string, { apiVersion }: Thing): string => `"${manager}" using ${apiVersion}`;
+
 /** An update by `manager`: the fields that it changed are its own now. */
 export function ownersAfterUpdate(before: Thing | undefined, after: Thing, owners: Owners, manager: string): Owners {
   const next: Owners = new Map(owners);
@@ -55,7 +61,8 @@ export function ownersAfterUpdate(before: Thing | undefined, after: Thing, owner
   const paths = new Set(now.map(([path]) => pathText(path)));
   for (const key of next.keys()) if (!paths.has(key)) next.delete(key);
   for (const [path, value] of now)
-    if (!before || !same(read(before, path), value)) next.set(pathText(path), { path, managers: new Set([manager]) });
+    if (!before || !same(read(before, path), value))
+      next.set(pathText(path), { path, managers: new Set([updater(manager, after)]) });
   return next;
 }
 
@@ -71,6 +78,11 @@ function fieldsOf(object: Thing): Record<string, unknown> {
 
 function identity({ apiVersion, kind, metadata: { name, namespace } }: Thing): Thing {
   return { apiVersion, kind, metadata: namespace ? { name, namespace } : { name } };
+}
+
+/** Whether what is applied is there already. An empty map asks for a map only: what others have in it stays. */
+function says(live: unknown, value: unknown): boolean {
+  return same(live, value) || (isRecord(live) && isRecord(value) && Object.keys(value).length === 0);
 }
 
 export function same(a: unknown, b: unknown): boolean {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { Path } from './fields.ts';
 import { type Owners, ownersAfterUpdate, same } from './server-side-apply.ts';
 import type { Thing } from './thing.ts';
 
@@ -93,6 +94,29 @@ export class ObjectStore {
   /** Gone for good. */
   purge(object: Thing): void {
     if (!this.#byKey.delete(keyFor(object))) return;
+    this.#version += 1;
+    this.#onChange();
+  }
+
+  /** Everything, as text: what a snapshot of etcd holds. */
+  dump(): string {
+    const all = [...this.#byKey.values()].map(({ object, owners }) => ({
+      object,
+      owners: [...owners].map(([key, { path, managers }]) => [key, { path, managers: [...managers] }] as const),
+    }));
+    return JSON.stringify(all);
+  }
+
+  /** Replaces everything by what `dump` said. */
+  load(dump: string): void {
+    type Dumped = { object: Thing; owners: [string, { path: Path; managers: string[] }][] };
+    const all = JSON.parse(dump) as Dumped[];
+    this.#byKey.clear();
+    for (const { object, owners } of all)
+      this.#byKey.set(keyFor(object), {
+        object,
+        owners: new Map(owners.map(([key, { path, managers }]) => [key, { path, managers: new Set(managers) }])),
+      });
     this.#version += 1;
     this.#onChange();
   }

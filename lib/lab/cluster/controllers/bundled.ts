@@ -24,6 +24,17 @@ export function bundled(cluster: Cluster): void {
   }
 }
 
+/** What the local-path provisioner makes folders with; its image is one of K3s's own. */
+const HELPER_POD = `apiVersion: v1
+kind: Pod
+metadata:
+  name: helper-pod
+spec:
+  containers:
+  - name: helper-pod
+    image: "rancher/mirrored-library-busybox:1.37.0"
+`;
+
 const ADDONS: Record<string, (cluster: Cluster) => Thing[]> = {
   coredns: (cluster) => [
     { ...config('coredns'), data: { Corefile: '.:53 {\n    errors\n    health\n    ready\n}\n' } },
@@ -37,7 +48,7 @@ const ADDONS: Record<string, (cluster: Cluster) => Thing[]> = {
     }),
   ],
   'local-storage': () => [
-    { ...config('local-path-config'), data: { 'config.json': '{}' } },
+    { ...config('local-path-config'), data: { 'config.json': '{}', 'helperPod.yaml': HELPER_POD } },
     deployment(SYSTEM, 'local-path-provisioner', {
       image: 'rancher/local-path-provisioner:v0.0.34',
       labels: { app: 'local-path-provisioner' },

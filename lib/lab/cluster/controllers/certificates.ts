@@ -1,6 +1,7 @@
 import { ApiError } from '../api/errors.ts';
 import { itemsAt, ownerOf, recordAt, type Thing, textAt, valueAt, withCondition } from '../api/thing.ts';
 import type { Cluster } from '../cluster.ts';
+import { askFor, caOf } from './acme.ts';
 import { isPodReady } from './workloads.ts';
 
 const API = 'cert-manager.io/v1';
@@ -124,16 +125,20 @@ async function issue(cluster: Cluster, certificate: Thing): Promise<void> {
     );
   if (textAt(issuer, 'status.conditions[Ready].status') !== 'True')
     return waiting('DoesNotExist', 'Issuing certificate as Secret does not exist: the issuer is not ready');
-  if (cluster.faults.acme)
-    return waiting(
-      'Failed',
-      `The certificate request has failed to complete and will be retried: ${cluster.faults.acme}`,
-    );
+  if (textAt(certificate, 'status.lastFailureTime')) return;
+  const { acme, acmeOrder } = cluster.faults;
+  if (acmeOrder) return failOrder(cluster, certificate, acmeOrder);
+  if (acme) {
+    askFor(cluster, certificate, names, { state: 'pending', challenge: acme });
+    loop.postpone(`issue ${uid} ${names}`, pace.retry, pace.certificate);
+    return waiting('DoesNotExist', 'Issuing certificate as Secret does not exist');
+  }
   const zone = names.find((name) => !inZones(issuer, name));
   if (zone) return waiting('Failed', `no configured challenge solvers can be used for this challenge: ${zone}`);
   waiting('DoesNotExist', 'Issuing certificate as Secret does not exist');
   if (!loop.due(`issue ${uid} ${names}`, pace.certificate)) return;
-  const { cert, key } = await cluster.options.ca.issue(names);
+  askFor(cluster, certificate, names, { state: 'valid' });
+  const { cert, key } = await (await caOf(cluster, issuer)).issue(names);
   const base64 = (text: string): string => Buffer.from(text).toString('base64');
   store.put(
     {
@@ -153,6 +158,24 @@ async function issue(cluster: Cluster, certificate: Thing): Promise<void> {
     },
     'cert-manager',
   );
+}
+
+/** An Order that the ACME server does not take ends this attempt; the next is an hour away, for this Certificate. */
+function failOrder(cluster: Cluster, certificate: Thing, reason: string): void {
+  askFor(cluster, certificate, [], { state: 'errored', reason });
+  const message = `The certificate request has failed to complete and will be retried: Failed to wait for order resource to become ready: order is in "errored" state: ${reason}`;
+  const failed = withCondition(certificate, 'Issuing', 'False', 'Failed', message);
+  cluster.store.putStatus(certificate, {
+    lastFailureTime: new Date().toISOString(),
+    failedIssuanceAttempts: 1,
+    conditions: withCondition(
+      { ...certificate, status: { conditions: failed } },
+      'Ready',
+      'False',
+      'DoesNotExist',
+      'Issuing certificate as Secret does not exist',
+    ),
+  });
 }
 
 /** A solver without a selector takes every name. */

@@ -38,9 +38,16 @@ function advance(cluster: Cluster, job: Thing): void {
       ...job,
       status: { ...counts, conditions, ...(type === 'Complete' ? { completionTime: now() } : {}) },
     });
+    if (type === 'Complete') tellCronJob(cluster, job);
   };
   if (succeeded >= wanted) {
     end('Complete', 'CompletionsReached', 'Reached expected number of succeeded pods');
+    return;
+  }
+  if (failed === 0 && active > 0 && isLate(cluster, job)) {
+    for (const pod of pods) cluster.store.delete(pod);
+    cluster.event(job, 'Warning', 'DeadlineExceeded', LATE);
+    end('Failed', 'DeadlineExceeded', LATE);
     return;
   }
   if (failed > limit) {
@@ -68,6 +75,21 @@ function advance(cluster: Cluster, job: Thing): void {
     spec: recordAt(template, 'spec'),
     status: { phase: 'Pending' },
   });
+}
+
+const LATE = 'Job was active longer than specified deadline';
+
+function isLate(cluster: Cluster, job: Thing): boolean {
+  const seconds = numberAt(job, 'spec.activeDeadlineSeconds');
+  const hour = cluster.faults.jobHour ?? 3_600_000;
+  return seconds > 0 && cluster.loop.due(`deadline ${job.metadata.uid}`, (seconds / 3600) * hour);
+}
+
+/** A CronJob knows when one of its Jobs ended well, also one that somebody made by hand. */
+function tellCronJob({ store }: Cluster, job: Thing): void {
+  const owner = (job.metadata.ownerReferences ?? []).find(({ kind }) => kind === 'CronJob');
+  const cronJob = owner && store.get('batch/v1', 'CronJob', owner.name, job.metadata.namespace);
+  if (cronJob) store.putStatus(cronJob, { lastSuccessfulTime: now() });
 }
 
 function expire(cluster: Cluster, job: Thing): void {

@@ -12,9 +12,8 @@ const FROM_POOL = 'metallb.io/ip-allocated-from-pool';
 /** MetalLB: gives each LoadBalancer the lowest free address of a pool, and announces it where an L2Advertisement says so. */
 export function metallb(cluster: Cluster): void {
   const controller = readyPods(cluster, 'controller')[0];
-  const serves =
+  cluster.metallbServes =
     controller !== undefined && cluster.loop.due(`webhook ${controller.metadata.uid}`, cluster.pace.webhook);
-  cluster.metallbServes = serves && !cluster.faults.metallbWebhook;
   // servicelb takes every load balancer for itself.
   if (!controller || !cluster.disabled.has('servicelb')) return;
   const pools = cluster.store.list(GROUP, 'IPAddressPool', controller.metadata.namespace);
@@ -37,7 +36,7 @@ export function metallbWebhook(cluster: Cluster, object: Thing): void {
   if (!configured) return;
   const kind = object.kind.toLowerCase();
   const webhook = `${kind}validationwebhook.metallb.io`;
-  if (!cluster.metallbServes)
+  if (!cluster.metallbServes || cluster.faults.metallbWebhook)
     throw new ApiError(
       'InternalError',
       `Internal error occurred: failed calling webhook "${webhook}": failed to call webhook: Post "https://metallb-webhook-service.metallb-system.svc:443/validate-metallb-io-v1beta1-${kind}?timeout=10s": no endpoints available for service "metallb-webhook-service"`,
@@ -176,7 +175,7 @@ function announce(cluster: Cluster, namespace: string): void {
       kind: 'ServiceL2Status',
       metadata: { name: status, namespace, labels, ...(pod ? { ownerReferences: [ownerOf(pod)] } : {}) },
       spec: {},
-      status: { node, serviceName: name, serviceNamespace: own, interfaces: [] },
+      status: { node, serviceName: name, serviceNamespace: own, interfaces: [{ name: 'eth0' }] },
     });
   }
   for (const old of store.list(GROUP, 'ServiceL2Status', namespace))

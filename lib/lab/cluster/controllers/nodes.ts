@@ -1,5 +1,5 @@
 import { type ConditionStatus, type Thing, textAt, withCondition } from '../api/thing.ts';
-import type { Cluster } from '../cluster.ts';
+import type { Cluster, Kubelet } from '../cluster.ts';
 
 /** Nodes become Ready a while after their kubelet started, and lost a while after it ended; etcd forgets deleted ones. */
 export function nodes(cluster: Cluster): void {
@@ -11,6 +11,7 @@ export function nodes(cluster: Cluster): void {
       continue;
     }
     const kubelet = cluster.kubelets.get(name);
+    if (kubelet) renewLease(cluster, kubelet);
     const wanted = kubelet && !cluster.faults.notReady.includes(name);
     const state = textAt(node, 'status.conditions[Ready].status');
     if (wanted && state !== 'True') {
@@ -23,6 +24,24 @@ export function nodes(cluster: Cluster): void {
         setReady(cluster, node, 'Unknown', 'NodeStatusUnknown', 'Kubelet stopped posting node status.');
     }
   }
+}
+
+/** Milliseconds between two reports of a kubelet: ten seconds, where time is not short. */
+const LEASE = 1000;
+
+/** A kubelet renews its lease again and again: a Node may be called Ready for a while after its kubelet ended. */
+function renewLease({ store, loop, pace }: Cluster, { node, generation }: Kubelet): void {
+  const metadata = { name: node, namespace: 'kube-node-lease' };
+  const key = `lease ${generation}`;
+  const lease = store.get('coordination.k8s.io/v1', 'Lease', node, metadata.namespace);
+  const isFirst = lease?.metadata.annotations?.generation !== generation;
+  if (!loop.due(key, isFirst ? pace.node : LEASE)) return;
+  loop.forget(key);
+  store.put({
+    ...{ apiVersion: 'coordination.k8s.io/v1', kind: 'Lease' },
+    metadata: { ...metadata, annotations: { generation } },
+    spec: { holderIdentity: node, renewTime: new Date().toISOString().replace('Z', '000Z') },
+  });
 }
 
 function setReady(cluster: Cluster, node: Thing, status: ConditionStatus, reason: string, message: string): void {

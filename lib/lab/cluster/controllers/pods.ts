@@ -1,11 +1,13 @@
-import { itemsAt, recordAt, type Thing, textAt, withCondition } from '../api/thing.ts';
+import { itemsAt, recordAt, type Thing, textAt, valueAt, withCondition } from '../api/thing.ts';
 import type { Cluster } from '../cluster.ts';
 import { runToEnd } from './run-pod.ts';
+import { endSandboxes, isSandboxed, startSandbox } from './sandbox.ts';
 import { candidates, emptiest, unschedulable } from './schedule.ts';
 import { claimsOfPod, mountAll } from './volumes.ts';
 
 /** Pods get a node, their volumes, and run; those of lost nodes are no longer ready. */
 export async function pods(cluster: Cluster): Promise<void> {
+  endSandboxes(cluster);
   for (const pod of cluster.store.list('v1', 'Pod')) {
     const phase = textAt(pod, 'status.phase') || 'Pending';
     if (phase === 'Succeeded' || phase === 'Failed') continue;
@@ -68,6 +70,10 @@ async function startPod(cluster: Cluster, pod: Thing, node: string): Promise<voi
     cluster.loop.postpone(`start ${pod.metadata.uid}`, cluster.pace.retry, cluster.pace.pod);
     return;
   }
+  if (isSandboxed(pod)) {
+    startSandbox(cluster, pod, kubelet.host.address);
+    return;
+  }
   if (textAt(pod, 'spec.restartPolicy') !== 'Always') {
     const { code, log } = await runToEnd(cluster, pod);
     cluster.logs.set(`${pod.metadata.namespace}/${pod.metadata.name}`, log);
@@ -119,7 +125,11 @@ function missingSecret(cluster: Cluster, pod: Thing): string | undefined {
     const map = textAt(volume, 'configMap.name');
     if (secret && !cluster.store.get('v1', 'Secret', secret, pod.metadata.namespace))
       return `MountVolume.SetUp failed for volume "${textAt(volume, 'name')}" : secret "${secret}" not found`;
-    if (map && !cluster.store.get('v1', 'ConfigMap', map, pod.metadata.namespace))
+    if (
+      map &&
+      valueAt(volume, 'configMap.optional') !== true &&
+      !cluster.store.get('v1', 'ConfigMap', map, pod.metadata.namespace)
+    )
       return `MountVolume.SetUp failed for volume "${textAt(volume, 'name')}" : configmap "${map}" not found`;
   }
   return undefined;

@@ -21,6 +21,10 @@ type Made =
 function provision(cluster: Cluster, claim: Thing): void {
   if (!textAt(claim, 'status.phase')) cluster.store.putStatus(claim, { phase: 'Pending' });
   const name = textAt(claim, 'spec.storageClassName');
+  if (!name) {
+    bindFixed(cluster, claim);
+    return;
+  }
   const storageClass = cluster.store.get('storage.k8s.io/v1', 'StorageClass', name);
   if (!storageClass) {
     cluster.event(claim, 'Warning', 'ProvisioningFailed', `storageclass.storage.k8s.io "${name}" not found`);
@@ -54,6 +58,35 @@ function provision(cluster: Cluster, claim: Thing): void {
     return;
   }
   bindTo(cluster, claim, storageClass, volume, made);
+}
+
+/** A claim without a class takes the volume that it names, when that is for it, large enough, and nobody else's. */
+function bindFixed(cluster: Cluster, claim: Thing): void {
+  const { store } = cluster;
+  const { name, namespace, uid } = claim.metadata;
+  const volume = store.get('v1', 'PersistentVolume', textAt(claim, 'spec.volumeName'));
+  const reference = recordAt(volume, 'spec.claimRef');
+  const phase = textAt(volume, 'status.phase');
+  const modes = [valueAt(claim, 'spec.accessModes')].flat().map(String);
+  const fits =
+    volume !== undefined &&
+    reference.name === name &&
+    reference.namespace === namespace &&
+    (reference.uid === undefined || reference.uid === uid) &&
+    !['Released', 'Failed'].includes(phase) &&
+    !textAt(volume, 'spec.storageClassName') &&
+    modes.every((mode) => [valueAt(volume, 'spec.accessModes')].flat().includes(mode)) &&
+    valueAt(volume, 'spec.capacity.storage') === valueAt(claim, 'spec.resources.requests.storage');
+  if (!fits) {
+    const words = volume
+      ? `volume "${volume.metadata.name}" already bound to a different claim, or not what is claimed.`
+      : 'no persistent volumes available for this claim and no storage class is set';
+    cluster.event(claim, 'Normal', 'FailedBinding', words);
+    return;
+  }
+  const spec = { ...recordAt(volume, 'spec'), claimRef: { ...reference, uid } };
+  store.put({ ...volume, spec, status: { phase: 'Bound' } });
+  store.putStatus(claim, { phase: 'Bound', accessModes: modes, capacity: valueAt(volume, 'spec.capacity') });
 }
 
 const PROVISIONERS: Record<string, (cluster: Cluster, claim: Thing, storageClass: Thing, volume: string) => Made> = {

@@ -68,12 +68,19 @@ export function mountAll(cluster: Cluster, pod: Thing, client: string): string |
   return undefined;
 }
 
-function nfsVolumes(cluster: Cluster, pod: Thing): { name: string; server: string; share: string; subdir: string }[] {
+/** What a pod has on NFS, by the name of its volume. */
+export function nfsVolumes(
+  cluster: Cluster,
+  pod: Thing,
+): { name: string; server: string; share: string; subdir: string }[] {
   return itemsAt(pod, 'spec.volumes').flatMap((volume) => {
     const name = textAt(volume, 'name');
     const server = textAt(volume, 'nfs.server');
     if (server) return [{ name, server, share: textAt(volume, 'nfs.path'), subdir: '' }];
-    const attributes = textsAt(volumeOf(cluster, pod, volume), 'spec.csi.volumeAttributes');
+    const bound = volumeOf(cluster, pod, volume);
+    const fixed = textAt(bound, 'spec.nfs.server');
+    if (fixed) return [{ name, server: fixed, share: textAt(bound, 'spec.nfs.path'), subdir: '' }];
+    const attributes = textsAt(bound, 'spec.csi.volumeAttributes');
     return attributes.server
       ? [{ name, server: attributes.server, share: attributes.share ?? '', subdir: attributes.subdir ?? '' }]
       : [];

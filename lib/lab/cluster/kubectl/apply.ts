@@ -3,6 +3,7 @@ import { messageOf } from '../../../errors.ts';
 import type { ProgramResult } from '../../types.ts';
 import { type Kind, singularName } from '../api/kinds.ts';
 import { isRecord, type Thing } from '../api/thing.ts';
+import { undeclaredFields } from '../validation/index.ts';
 import { failureText, type KubectlContext, namespaceOf } from './context.ts';
 import { CallError, flag, isSet, type Parsed, parseFlags } from './flags.ts';
 
@@ -26,32 +27,49 @@ export function apply(context: KubectlContext, args: string[]): ProgramResult {
   if (!['none', 'server'].includes(dryRun))
     throw new CallError(`error: --dry-run=${dryRun} is not what this emulator does; use --dry-run=server`);
   const out: string[] = [];
-  const errors: string[] = [];
-  for (const [source, text] of sources(context, parsed)) {
-    for (const object of objects(text, source)) {
-      try {
-        const kind = mapped(context, object, source);
-        const placed = inNamespace(kind, object, parsed);
-        const live = context.api.find(kind, placed.metadata.name, placed.metadata.namespace);
-        const applied = context.api.apply(kind, placed, {
-          manager: flag(parsed, 'field-manager') ?? (serverSide ? 'kubectl' : 'kubectl-client-side-apply'),
-          force: !serverSide || isSet(parsed, 'force-conflicts'),
-          dryRun: dryRun === 'server',
-        });
-        const verb = serverSide ? 'serverside-applied' : changeWord(live, applied);
-        const json = flag(parsed, 'output') === 'json';
-        const suffix = dryRun === 'server' ? ' (server dry run)' : '';
-        out.push(
-          json
-            ? `${JSON.stringify(applied, null, 4)}\n`
-            : `${singularName(kind)}/${placed.metadata.name} ${verb}${suffix}\n`,
-        );
-      } catch (error) {
-        errors.push(`${failureText(error)}\n`);
-      }
+  const errors: unknown[] = [];
+  const all = sources(context, parsed).flatMap(([source, text]) =>
+    items(text, source).map(({ object, listed }) => ({ object, listed, source })),
+  );
+  for (const { object, listed, source } of all) if (listed) lookThrough(context, object, source);
+  for (const { object, listed, source } of all) {
+    try {
+      const kind = mapped(context, object, source, listed);
+      const placed = inNamespace(kind, object, parsed);
+      const live = context.api.find(kind, placed.metadata.name, placed.metadata.namespace);
+      const applied = context.api.apply(kind, placed, {
+        manager: flag(parsed, 'field-manager') ?? (serverSide ? 'kubectl' : 'kubectl-client-side-apply'),
+        force: !serverSide || isSet(parsed, 'force-conflicts'),
+        dryRun: dryRun === 'server',
+        update: !serverSide,
+      });
+      const verb = serverSide ? 'serverside-applied' : changeWord(live, applied);
+      const json = flag(parsed, 'output') === 'json';
+      const suffix = dryRun === 'server' ? ' (server dry run)' : '';
+      out.push(
+        json
+          ? `${JSON.stringify(applied, null, 4)}\n`
+          : `${singularName(kind)}/${placed.metadata.name} ${verb}${suffix}\n`,
+      );
+    } catch (error) {
+      errors.push(error);
     }
   }
-  return { code: errors.length > 0 ? 1 : 0, stdout: out.join(''), stderr: errors.join('') };
+  const stderr = errors.map((error) => `${failureText(error, errors.length > 1)}\n`).join('');
+  return { code: errors.length > 0 ? 1 : 0, stdout: out.join(''), stderr };
+}
+
+/** What is in a List kubectl compares with the API's schema itself, before it sends anything. */
+function lookThrough(context: KubectlContext, object: Thing, source: string): void {
+  const kind = context.api.kindOf(object);
+  const [field] = kind ? undeclaredFields(kind, object) : [];
+  if (field === undefined) return;
+  const at = field.lastIndexOf('.');
+  const place = at < 0 ? object.kind : `${object.kind}.${field.slice(0, at)}`;
+  throw new CallError(
+    `error: error validating "${source}": error validating data: ValidationError(${place}): unknown field "${field.slice(at + 1)}"; ` +
+      'if you choose to ignore these errors, turn validation off with --validate=false',
+  );
 }
 
 function changeWord(live: Thing | undefined, applied: Thing): string {
@@ -72,12 +90,19 @@ export function sources({ host, stdin }: KubectlContext, { flags }: Parsed): [st
 
 /** JSON, YAML with several documents, and Lists, as single objects. */
 export function objects(text: string, source: string): Thing[] {
+  return items(text, source).map(({ object }) => object);
+}
+
+/** The same, and whether each was in a List. */
+function items(text: string, source: string): { object: Thing; listed: boolean }[] {
   const documents = parseDocuments(text, source).filter((value) => value !== null && value !== undefined);
   const all = documents.flatMap((value) =>
-    isRecord(value) && value.kind === 'List' && Array.isArray(value.items) ? value.items : [value],
+    isRecord(value) && value.kind === 'List' && Array.isArray(value.items)
+      ? value.items.map((item: unknown) => ({ value: item, listed: true }))
+      : [{ value, listed: false }],
   );
   if (all.length === 0) throw new CallError('error: no objects passed to apply');
-  return all.map((value) => asThing(value, source));
+  return all.map(({ value, listed }) => ({ object: asThing(value, source), listed }));
 }
 
 function parseDocuments(text: string, source: string): unknown[] {
@@ -107,13 +132,23 @@ function asThing(value: unknown, source: string): Thing {
     throw new CallError(`error: error validating "${source}": error validating data: [${unset.join(', ')}]`);
   if (!isRecord(metadata) || typeof metadata.name !== 'string' || metadata.name === '')
     throw new CallError('error: resource name may not be empty');
+  for (const field of ['labels', 'annotations']) {
+    const texts = metadata[field];
+    const wrong = isRecord(texts) ? Object.values(texts).find((text) => typeof text !== 'string') : undefined;
+    if (wrong !== undefined)
+      throw new CallError(
+        `error: unable to decode "${source}": json: cannot unmarshal ${typeof wrong} into Go struct field ObjectMeta.metadata.${field} of type string`,
+      );
+  }
   return { ...record, apiVersion, kind, metadata: { ...metadata, name: metadata.name } };
 }
 
-export function mapped(context: KubectlContext, object: Thing, source: string): Kind {
+export function mapped(context: KubectlContext, object: Thing, source: string, listed = false): Kind {
   const kind = context.api.kindOf(object);
   if (kind) return kind;
   const { name, namespace = '' } = object.metadata;
+  if (listed)
+    throw new CallError(`unable to recognize no matches for kind "${object.kind}" in version "${object.apiVersion}"`);
   throw new CallError(
     `error: resource mapping not found for name: "${name}" namespace: "${namespace}" from "${source}": ` +
       `no matches for kind "${object.kind}" in version "${object.apiVersion}"\nensure CRDs are installed first`,

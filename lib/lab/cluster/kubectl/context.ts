@@ -1,6 +1,6 @@
 import type { LabHost, ProgramResult } from '../../types.ts';
 import type { Api } from '../api/api.ts';
-import { ApiError, NoConnection } from '../api/errors.ts';
+import { ApiError, FieldConflict, NoConnection } from '../api/errors.ts';
 import { findKind, type Kind } from '../api/kinds.ts';
 import type { Thing } from '../api/thing.ts';
 import { CallError, flag, isSet, type Parsed } from './flags.ts';
@@ -48,11 +48,13 @@ export function targets(context: KubectlContext, words: readonly string[]): { ki
   return { kinds, named: kinds.flatMap((kind) => rest.map((name) => ({ kind, name }))) };
 }
 
-/** What kubectl prints for what went wrong. */
-export function failureText(error: unknown): string {
+/** What kubectl prints for what went wrong. `among`: it is one of several errors. */
+export function failureText(error: unknown, among = false): string {
+  if (among && error instanceof FieldConflict) return error.message;
   if (error instanceof CallError || error instanceof NoConnection) return error.message;
   if (!(error instanceof ApiError)) return `error: ${error instanceof Error ? error.message : String(error)}`;
-  if (error.reason === 'Invalid') return error.message;
+  // By itself it names the kind without its group.
+  if (error.reason === 'Invalid' && !among) return `The ${error.message.replace(/^(\w+)\S*/, '$1')}`;
   return error.reason ? `Error from server (${error.reason}): ${error.message}` : `Error from server: ${error.message}`;
 }
 

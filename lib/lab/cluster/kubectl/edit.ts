@@ -1,28 +1,26 @@
 import type { ProgramResult } from '../../types.ts';
 import { ApiError } from '../api/errors.ts';
 import { singularName } from '../api/kinds.ts';
-import { isRecord, itemsAt, recordAt, type Thing, textAt } from '../api/thing.ts';
+import { same } from '../api/server-side-apply.ts';
+import { isRecord, itemsAt, recordAt, type Thing } from '../api/thing.ts';
 import { type KubectlContext, kindNamed, type Named, namespaceOf, targets } from './context.ts';
 import { CallError, flag, isSet, parseFlags } from './flags.ts';
 
 const CHANGES = { overwrite: true, 'field-manager': false, all: true, selector: false, 'resource-version': false };
 
 export function label(context: KubectlContext, args: string[]): ProgramResult {
-  return editTexts(context, args, 'labels', 'labeled');
+  return editTexts(context, args, 'label');
 }
 
 export function annotate(context: KubectlContext, args: string[]): ProgramResult {
-  return editTexts(context, args, 'annotations', 'annotated');
+  return editTexts(context, args, 'annotate');
 }
 
+const LABEL_VALUE = /^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/;
+
 /** "key=value" sets, "key-" removes. Another value is only overwritten when that is said. */
-function editTexts(
-  context: KubectlContext,
-  args: string[],
-  field: 'labels' | 'annotations',
-  done: string,
-): ProgramResult {
-  const verb = field === 'labels' ? 'label' : 'annotate';
+function editTexts(context: KubectlContext, args: string[], verb: 'label' | 'annotate'): ProgramResult {
+  const field = verb === 'label' ? 'labels' : 'annotations';
   const parsed = parseFlags(verb, args, CHANGES);
   const isChange = (word: string): boolean => /=|-$/.test(word) && !word.startsWith('-');
   const { named } = targets(
@@ -32,25 +30,44 @@ function editTexts(
   const changes = parsed.words.filter(isChange);
   if (changes.length === 0)
     throw new CallError(`error: at least one ${verb === 'label' ? 'label' : 'annotation'} update is required`);
+  const invalid = verb === 'label' && changes.find((change) => /=/.test(change) && !LABEL_VALUE.test(textIn(change)));
+  if (invalid)
+    throw new CallError(
+      `error: invalid label value: "${invalid}": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.'`,
+    );
+  const overwrite = isSet(parsed, 'overwrite');
   return each(context, named, namespaceOf(parsed), (object) => {
-    const texts = { ...object.metadata[field] };
+    const before = object.metadata[field] ?? {};
+    const texts = { ...before };
+    const absent: string[] = [];
     for (const change of changes) {
-      const [key = '', ...rest] = change.split('=');
-      if (!change.includes('=')) delete texts[key.slice(0, -1)];
-      else {
-        const value = rest.join('=');
-        const before = texts[key];
-        if (before !== undefined && before !== value && !isSet(parsed, 'overwrite'))
-          throw new CallError(`error: '${key}' already has a value (${before}), and --overwrite is false`);
-        texts[key] = value;
+      const key = change.split('=')[0]?.replace(change.includes('=') ? '' : /-$/, '') ?? '';
+      if (!change.includes('=')) {
+        if (!(key in texts) && verb === 'label') absent.push(`label "${key}" not found.\n`);
+        delete texts[key];
+        continue;
       }
+      const [was, value] = [texts[key], textIn(change)];
+      if (was !== undefined && was !== value && !overwrite)
+        throw new CallError(
+          verb === 'label'
+            ? `error: '${key}' already has a value (${was}), and --overwrite is false`
+            : `error: --overwrite is false but found the following declared annotation(s): '${key}' already has a value (${was})`,
+        );
+      texts[key] = value;
     }
     context.api.store.put(
       { ...object, metadata: { ...object.metadata, [field]: texts } },
       flag(parsed, 'field-manager') ?? `kubectl-${verb}`,
     );
-    return done;
+    const shorter = JSON.stringify(texts).length < JSON.stringify(before).length;
+    const labeled = same(texts, before) ? 'not labeled' : shorter && !overwrite ? 'unlabeled' : 'labeled';
+    return { before: absent.join(''), done: verb === 'label' ? labeled : 'annotated' };
   });
+}
+
+function textIn(change: string): string {
+  return change.slice(change.indexOf('=') + 1);
 }
 
 /** "key=value:Effect" adds, "key:Effect-" and "key-" remove. */
@@ -62,6 +79,8 @@ export function taint(context: KubectlContext, args: string[]): ProgramResult {
     parsed.words.filter((word) => !isChange(word)),
   );
   const changes = parsed.words.filter(isChange);
+  const overwrite = isSet(parsed, 'overwrite');
+  const [adds, removes] = [changes.some((word) => !word.endsWith('-')), changes.some((word) => word.endsWith('-'))];
   return each(context, named, undefined, (object) => {
     let taints = itemsAt(object, 'spec.taints');
     for (const change of changes) {
@@ -75,8 +94,10 @@ export function taint(context: KubectlContext, args: string[]): ProgramResult {
         continue;
       }
       if (!effect || !['NoSchedule', 'PreferNoSchedule', 'NoExecute'].includes(effect))
-        throw new CallError(`error: invalid taint spec: ${change}`);
-      if (before && !isSet(parsed, 'overwrite') && textAt(before, 'value') !== (value ?? ''))
+        throw new CallError(
+          `error: invalid taint ${effect ? `effect: ${effect}, unsupported taint effect` : `spec: ${change}`}\nSee 'kubectl taint -h' for help and examples`,
+        );
+      if (before && !overwrite)
         throw new CallError(
           `error: node ${object.metadata.name} already has ${key} taint(s) with same effect(s) and --overwrite is false`,
         );
@@ -84,7 +105,7 @@ export function taint(context: KubectlContext, args: string[]): ProgramResult {
     }
     const { taints: _before, ...spec } = recordAt(object, 'spec');
     context.api.store.put({ ...object, spec: taints.length > 0 ? { ...spec, taints } : spec }, 'kubectl-taint');
-    return changes.some((change) => !change.endsWith('-')) ? 'tainted' : 'untainted';
+    return overwrite || (adds && removes) ? 'modified' : adds ? 'tainted' : 'untainted';
   });
 }
 
@@ -96,7 +117,7 @@ export function uncordon(context: KubectlContext, args: string[]): ProgramResult
   return setSchedulable(context, args, true);
 }
 
-function setSchedulable(context: KubectlContext, args: string[], schedulable: boolean): ProgramResult {
+export function setSchedulable(context: KubectlContext, args: string[], schedulable: boolean): ProgramResult {
   const verb = schedulable ? 'uncordon' : 'cordon';
   const parsed = parseFlags(verb, args, { selector: false });
   const kind = kindNamed(context, 'node');
@@ -114,33 +135,6 @@ function setSchedulable(context: KubectlContext, args: string[], schedulable: bo
       return `${verb}ed`;
     },
   );
-}
-
-/** Cordons, and deletes every pod but those of DaemonSets. */
-export function drain(context: KubectlContext, args: string[]): ProgramResult {
-  const parsed = parseFlags('drain', args, {
-    'ignore-daemonsets': true,
-    'delete-emptydir-data': true,
-    force: true,
-    timeout: false,
-    'grace-period': false,
-    'disable-eviction': true,
-  });
-  const cordoned = setSchedulable(context, parsed.words, false);
-  const node = parsed.words[0] ?? '';
-  const ofDaemonSet = (pod: Thing): boolean => pod.metadata.ownerReferences?.[0]?.kind === 'DaemonSet';
-  const pods = context.api.store.list('v1', 'Pod').filter((pod) => textAt(pod, 'spec.nodeName') === node);
-  const daemons = pods.filter(ofDaemonSet);
-  if (daemons.length > 0 && !isSet(parsed, 'ignore-daemonsets'))
-    throw new CallError(
-      `error: unable to drain node "${node}" due to error: cannot delete DaemonSet-managed Pods (use --ignore-daemonsets to ignore): ${daemons.map((pod) => `${pod.metadata.namespace}/${pod.metadata.name}`).join(', ')}`,
-    );
-  const evicted = pods.filter((pod) => !ofDaemonSet(pod));
-  for (const pod of evicted) context.api.store.delete(pod);
-  return {
-    code: cordoned.code,
-    stdout: `${cordoned.stdout ?? ''}${evicted.map((pod) => `pod/${pod.metadata.name} evicted\n`).join('')}node/${node} drained\n`,
-  };
 }
 
 /** A JSON merge patch (and what --type=strategic says in it, as far as it is one). */
@@ -190,13 +184,15 @@ function each(
   context: KubectlContext,
   named: readonly Named[],
   namespace: string | undefined,
-  act: (object: Thing) => string,
+  act: (object: Thing) => string | { before: string; done: string },
 ): ProgramResult {
   const out: string[] = [];
   const errors: string[] = [];
   for (const { kind, name } of named) {
     try {
-      out.push(`${singularName(kind)}/${name} ${act(context.api.get(kind, name, namespace))}\n`);
+      const said = act(context.api.get(kind, name, namespace));
+      const { before, done } = typeof said === 'string' ? { before: '', done: said } : said;
+      out.push(`${before}${singularName(kind)}/${name} ${done}\n`);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       errors.push(`Error from server (${error.reason}): ${error.message}\n`);

@@ -51,7 +51,17 @@ export function get(context: KubectlContext, args: string[]): ProgramResult {
     const where = namespace === undefined || !kinds[0]?.namespaced ? '' : ` in ${namespace} namespace`;
     return { code: 0, stderr: isSet(parsed, 'ignore-not-found') ? '' : `No resources found${where}.\n` };
   }
+  // Of a list that is empty nothing is printed then, not even as JSON.
+  if (found.length === 0 && isSet(parsed, 'ignore-not-found')) return { code: 0 };
   return { code: 0, stdout: print(found, output, false, options) };
+}
+
+/** What kubectl prints of a list that it could not get, beside the error: one that is empty. */
+export function listOfNone(args: string[]): string {
+  const parsed = parseFlags('get', args, FLAGS);
+  const lists = parsed.words.length === 1 && !parsed.words[0]?.includes('/');
+  if (!lists || flag(parsed, 'output') !== 'json' || isSet(parsed, 'ignore-not-found')) return '';
+  return print([], 'json', false, { headers: true, all: false });
 }
 
 function notFoundText(context: KubectlContext, kind: Found['kind'], name: string, namespace: string): string {

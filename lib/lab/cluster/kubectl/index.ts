@@ -1,11 +1,13 @@
 import type { ProgramResult } from '../../types.ts';
+import { ApiError } from '../api/errors.ts';
 import { findKind, resourceName } from '../api/kinds.ts';
 import { apply, objects, sources } from './apply.ts';
 import { failureText, type KubectlContext, type Verb } from './context.ts';
 import { remove } from './delete.ts';
-import { annotate, cordon, drain, label, patch, scale, taint, uncordon } from './edit.ts';
+import { drain } from './drain.ts';
+import { annotate, cordon, label, patch, scale, taint, uncordon } from './edit.ts';
 import { CallError, flag, parseFlags } from './flags.ts';
-import { get } from './get.ts';
+import { get, listOfNone } from './get.ts';
 import { logs, rollout, wait } from './watch.ts';
 
 const VERBS: Record<string, Verb> = {
@@ -37,9 +39,17 @@ export async function kubectl(context: KubectlContext, args: readonly string[]):
     context.serving();
     return await run(context, rest);
   } catch (error) {
-    return { code: 1, stderr: `${failureText(error)}\n` };
+    const late = error instanceof ApiError && error.reason === 'Timeout';
+    const stderr = `${failureText(late && rest.includes('/readyz') ? UNREADY : error)}\n`;
+    return { code: 1, stdout: late && verb === 'get' ? listOfNone(rest) : '', stderr };
   }
 }
+
+/** /readyz does not wait for etcd: it says which of its checks fail. */
+const UNREADY = new ApiError(
+  'InternalError',
+  'an error on the server ("[+]ping ok\\n[-]etcd failed: reason withheld\\n[-]etcd-readiness failed: reason withheld\\nreadyz check failed") has prevented the request from succeeding',
+);
 
 /** Global flags may stand before the verb: `kubectl -n databases get pods`. */
 function splitVerb(args: readonly string[]): { verb: string; rest: string[] } {
@@ -78,7 +88,11 @@ function create(context: KubectlContext, args: string[]): ProgramResult {
       throw new CallError(
         `Error from server (AlreadyExists): ${resourceName(kind)} "${object.metadata.name}" already exists`,
       );
-    context.api.apply(kind, { ...object, metadata: { ...object.metadata, namespace } }, { manager: 'kubectl-create' });
+    context.api.apply(
+      kind,
+      { ...object, metadata: { ...object.metadata, namespace } },
+      { manager: 'kubectl-create', update: true },
+    );
     return `${object.kind.toLowerCase()}/${object.metadata.name} created\n`;
   });
   return { code: 0, stdout: out.join('') };

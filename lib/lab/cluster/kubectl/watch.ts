@@ -34,6 +34,7 @@ export async function wait(context: KubectlContext, args: string[]): Promise<Pro
   if (all.length === 0 && wanted !== 'delete') throw new CallError('error: no matching resources found');
   const out: string[] = [];
   for (const { kind, name } of all) {
+    if (wanted === 'delete' && !context.api.find(kind, name, namespace)) continue;
     const look = (): Thing | undefined => context.api.find(kind, name, namespace);
     if (wanted !== 'delete' && !look()) context.api.get(kind, name, namespace);
     const met = await poll(context, end - Date.now(), () => isMet(look(), wanted));
@@ -126,7 +127,11 @@ function podsOf(context: KubectlContext, word: string, namespace: string): Thing
   const { named } = targets(context, [word.includes('/') ? word : `pod/${word}`]);
   const { kind, name }: { kind?: Kind; name: string } = named[0] ?? { name: '' };
   if (!kind) throw new CallError('error: expected POD or TYPE/NAME');
-  const object = context.api.get(kind, name, namespace);
+  const object = context.api.find(kind, name, namespace);
+  if (!object)
+    throw new CallError(
+      `error: error from server (NotFound): ${resourceName(kind)} "${name}" not found in namespace "${namespace}"`,
+    );
   if (object.kind === 'Pod') return [object];
   const own = pods.filter((pod) => isOwnedBy(pod, object));
   if (own.length === 0) throw new CallError(`error: no pods found for ${singularName(kind)}/${name}`);

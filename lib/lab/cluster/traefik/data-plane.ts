@@ -10,7 +10,7 @@ import { type AddressInfo, connect, createServer as createTcp, type Server as Tc
 import { createSecureContext } from 'node:tls';
 import { LabCa } from '../../ca.ts';
 import type { EndpointFile } from '../../endpoint-file.ts';
-import { fullName, textAt } from '../api/thing.ts';
+import { fullName, selects, textAt, textsAt } from '../api/thing.ts';
 import type { Cluster } from '../cluster.ts';
 import { hasEndpoints } from '../controllers/endpoints.ts';
 import { portsOf } from '../controllers/metallb.ts';
@@ -94,7 +94,7 @@ export class DataPlane {
       const host = (incoming.headers.host ?? '').replace(/:\d+$/, '');
       const reply = entryPoint
         ? answer(cluster, entryPoint, host, incoming.url ?? '/')
-        : direct(cluster, namespace, name, port);
+        : direct(cluster, namespace, name, port, incoming.url ?? '/');
       send(reply, incoming, response);
     };
     if (entryPoint !== 'websecure') return createPlain(handle);
@@ -112,9 +112,21 @@ export class DataPlane {
   }
 }
 
-function direct(cluster: Cluster, namespace: string, name: string, port: string): Reply {
-  if (hasEndpoints(cluster, namespace, name)) return served(cluster, namespace, name, port);
-  return { status: 503, headers: {}, body: 'no endpoints\n' };
+function direct(cluster: Cluster, namespace: string, name: string, port: string, url: string): Reply {
+  if (!hasEndpoints(cluster, namespace, name)) return { status: 503, headers: {}, body: 'no endpoints\n' };
+  const reply = served(cluster, namespace, name, port);
+  const message = /^\/echo\?msg=([^&]*)/.exec(url)?.[1];
+  return message !== undefined && isAgnhost(cluster, namespace, name) ? { ...reply, body: message } : reply;
+}
+
+/** Whether a Service's pods run the test server that says what it is told to. */
+function isAgnhost(cluster: Cluster, namespace: string, name: string): boolean {
+  const selector = textsAt(cluster.store.get('v1', 'Service', name, namespace), 'spec.selector');
+  return cluster.store
+    .list('v1', 'Pod', namespace)
+    .some(
+      (pod) => selects(selector, pod.metadata.labels) && textAt(pod, 'spec.containers.0.image').includes('/agnhost:'),
+    );
 }
 
 /** Sends a reply, or what the real program behind the Service answers. */

@@ -105,6 +105,27 @@ const claimSpec = z.strictObject({
   dataSourceRef: loose.optional(),
 });
 
+const volumeSpec = z.strictObject({
+  capacity: z.looseObject({ storage: quantity }),
+  accessModes: claimSpec.shape.accessModes,
+  persistentVolumeReclaimPolicy: z.enum(['Delete', 'Retain', 'Recycle']).optional(),
+  storageClassName: z.string().optional(),
+  volumeMode: z.enum(['Filesystem', 'Block']).optional(),
+  mountOptions: z.array(z.string()).optional(),
+  claimRef: loose.optional(),
+  nodeAffinity: loose.optional(),
+  nfs: z
+    .strictObject({
+      server: z.string().min(1),
+      path: z.string().startsWith('/', 'must be an absolute path'),
+      readOnly: z.boolean().optional(),
+    })
+    .optional(),
+  csi: loose.optional(),
+  hostPath: loose.optional(),
+  local: loose.optional(),
+});
+
 export const coreSchemas: Record<string, z.ZodType> = {
   Namespace: z.strictObject({ ...head, spec: loose.optional(), status: loose.optional() }),
   Secret: z.strictObject({
@@ -122,6 +143,7 @@ export const coreSchemas: Record<string, z.ZodType> = {
   }),
   Service: withSpec(serviceSpec),
   Ingress: withSpec(ingressSpec),
+  PersistentVolume: withSpec(volumeSpec),
   PersistentVolumeClaim: withSpec(claimSpec),
   StorageClass: z.strictObject({
     ...head,

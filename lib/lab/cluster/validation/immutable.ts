@@ -7,19 +7,10 @@ const FIXED: Record<string, string[]> = {
   DaemonSet: ['spec.selector'],
   StatefulSet: ['spec.selector', 'spec.serviceName', 'spec.volumeClaimTemplates'],
   Job: ['spec.selector', 'spec.template', 'spec.completions'],
-  Service: ['spec.clusterIP'],
   PersistentVolumeClaim: ['spec.accessModes', 'spec.storageClassName', 'spec.volumeName'],
+  PersistentVolume: ['spec.nfs'],
   Secret: ['type'],
-};
-
-/** In a StorageClass these have words of their own. */
-const FORBIDDEN: Record<string, [string, string][]> = {
-  StorageClass: [
-    ['parameters', 'parameters: Forbidden: updates to parameters are forbidden.'],
-    ['provisioner', 'provisioner: Forbidden: updates to provisioner are forbidden.'],
-    ['reclaimPolicy', 'reclaimPolicy: Forbidden: updates to reclaimPolicy are forbidden.'],
-    ['volumeBindingMode', 'volumeBindingMode: Invalid value: field is immutable'],
-  ],
+  StorageClass: ['parameters', 'provisioner', 'reclaimPolicy', 'volumeBindingMode'],
 };
 
 /** What an update may not change, in the API server's words. */
@@ -30,8 +21,14 @@ export function unchangeable(live: Thing, next: Thing): string[] {
       ? []
       : [`${path}: Invalid value: ${JSON.stringify(valueAt(next, path))}: field is immutable`];
   });
-  const forbidden = (FORBIDDEN[live.kind] ?? []).flatMap(([path, words]) =>
-    same(valueAt(live, path), valueAt(next, path)) ? [] : [words],
-  );
-  return [...fixed, ...forbidden];
+  const [before, after] = [valueAt(live, 'spec.clusterIP'), valueAt(next, 'spec.clusterIP')];
+  const moved =
+    live.kind === 'Service' && before !== undefined && before !== after
+      ? [`spec.clusterIPs[0]: Invalid value: ${JSON.stringify([after])}: may not change once set`]
+      : [];
+  const frozen =
+    live.kind === 'ConfigMap' && live.immutable === true && !same(live.data, next.data)
+      ? ['data: Forbidden: field is immutable when `immutable` is set']
+      : [];
+  return [...fixed, ...moved, ...frozen];
 }

@@ -25,16 +25,21 @@ export function validate(kind: Kind, sent: Thing, merged: Thing, live: Thing | u
     throw invalid(kind, sent, [
       `metadata.name: Invalid value: "${sent.metadata.name}": ${named.error.issues[0]?.message}`,
     ]);
-  const metadata = head.metadata.safeParse(sent.metadata);
-  const unknown = [
-    ...unknownFields(metadata.error?.issues ?? [], ['metadata']),
-    ...unknownFields(schema?.safeParse(sent).error?.issues ?? []),
-  ];
+  const unknown = undeclaredFields(kind, sent);
   if (unknown.length > 0) throw undeclared(kind, sent, unknown);
   const wrong = (schema?.safeParse(merged).error?.issues ?? []).map((issue) => words(issue, merged));
   if (wrong.length > 0) throw invalid(kind, sent, wrong);
   const changed = live ? unchangeable(live, merged) : [];
   if (changed.length > 0) throw invalid(kind, sent, changed);
+}
+
+/** Fields that the kind has not got: "spec.porst". */
+export function undeclaredFields(kind: Kind, sent: Thing): string[] {
+  const metadata = head.metadata.safeParse(sent.metadata);
+  return [
+    ...unknownFields(metadata.error?.issues ?? [], ['metadata']),
+    ...unknownFields(schemas[kind.kind]?.safeParse(sent).error?.issues ?? []),
+  ];
 }
 
 function unknownFields(issues: readonly z.core.$ZodIssue[], prefix: string[] = []): string[] {
@@ -43,24 +48,15 @@ function unknownFields(issues: readonly z.core.$ZodIssue[], prefix: string[] = [
   );
 }
 
-function undeclared(kind: Kind, sent: Thing, fields: string[]): ApiError {
-  const custom = kind.group.includes('.') && !kind.group.endsWith('.k8s.io');
-  if (custom)
-    return new ApiError(
-      'BadRequest',
-      `${kind.kind} in version "${kind.version}" cannot be handled as a ${kind.kind}: strict decoding error: ${fields.map((f) => `unknown field "${f}"`).join(', ')}`,
-    );
-  const version = kind.group ? `${kind.group}/${kind.version}` : kind.version;
-  return new ApiError(
-    '',
-    `failed to create typed patch object (${fullName(sent)}; ${version}, Kind=${kind.kind}): .${fields[0]}: field not declared in schema`,
-  );
+function undeclared({ group, version, kind }: Kind, sent: Thing, [field]: string[]): ApiError {
+  const what = `${fullName(sent)}; ${group}/${version}, Kind=${kind}`;
+  return new ApiError('', `failed to create typed patch object (${what}): .${field}: field not declared in schema`);
 }
 
 function invalid(kind: Kind, sent: Thing, problems: string[]): ApiError {
   const qualified = kind.group ? `${kind.kind}.${kind.group}` : kind.kind;
   const list = problems.length === 1 ? problems[0] : `\n${problems.map((problem) => `* ${problem}`).join('\n')}`;
-  return new ApiError('Invalid', `The ${qualified} "${sent.metadata.name}" is invalid: ${list}`);
+  return new ApiError('Invalid', `${qualified} "${sent.metadata.name}" is invalid: ${list}`);
 }
 
 function words(issue: z.core.$ZodIssue, object: unknown): string {

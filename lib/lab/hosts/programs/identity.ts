@@ -22,7 +22,7 @@ export const identityPrograms: [string, Program][] = [
 /** They succeed and do nothing: what they would change does not exist here. */
 export const QUIET = [
   ...['modprobe', 'swapoff', 'udevadm', 'update-ca-certificates', 'locale-gen', 'partprobe'],
-  ...['logger', 'usermod', 'groupadd', 'update-initramfs', 'update-grub', 'ldconfig'],
+  ...['usermod', 'groupadd', 'update-initramfs', 'update-grub', 'ldconfig'],
 ];
 
 function hostname({ host, argv, root }: ProgramCall): ProgramResult {

@@ -15,6 +15,14 @@ export function journalctl({ host, argv }: ProgramCall): ProgramResult {
   return ok(shown.length > 0 ? lines(shown) : '-- No entries --\n');
 }
 
+/** `logger -t TAG [-p PRIORITY] WORDS`: in the journal under its tag, where a test finds it. */
+export function logger({ host, argv }: ProgramCall): ProgramResult {
+  const { options, operands } = parseArgs(argv.slice(1), ['-t', '--tag', '-p', '--priority']);
+  const priority = option(options, '-p', '--priority') ?? 'user.notice';
+  host.log(option(options, '-t', '--tag') ?? 'logger', `<${priority}> ${operands.join(' ')}`);
+  return ok();
+}
+
 /** What LabHost.log wrote of a unit, oldest first. */
 export function journalLines(host: LabHost, unit: string, bare = false): string[] {
   const file = join(host.root, '..', 'journal', unit);

@@ -2,7 +2,7 @@ import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, sy
 import { join } from 'node:path';
 import type { LabHost, Program, ProgramCall, ProgramResult, World } from '../../types.ts';
 import { fail, ok, option, parseArgs } from './common.ts';
-import { journalctl, journalLines } from './journal.ts';
+import { journalctl, journalLines, logger } from './journal.ts';
 import { lines, plain } from './unit-names.ts';
 
 type State = { active: 'inactive' | 'activating' | 'active' | 'deactivating' | 'failed'; since: string };
@@ -14,11 +14,12 @@ const OF_THE_IMAGE = new Set(['ssh', 'cron', 'qemu-guest-agent', 'systemd-timesy
 
 const states = new WeakMap<LabHost, Map<string, State>>();
 
-/** systemctl and journalctl: unit files in the host's /etc/systemd/system, behind them the world's units. */
+/** systemctl, journalctl and logger: unit files in the host's /etc/systemd/system, behind them the world's units. */
 export function systemdPrograms(world: World): [string, Program][] {
   return [
     ['systemctl', (call) => systemctl(call, world)],
     ['journalctl', journalctl],
+    ['logger', logger],
   ];
 }
 
