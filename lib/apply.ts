@@ -19,13 +19,15 @@ export type ApplyContext = {
   journal: Journal;
   /** Where secrets are kept that steps make. */
   secretsFolder: string;
-  lock: LockStore;
+  lock: Pick<LockStore, keyof LockStore>;
   operations?: Record<string, Operation>;
-  /** What the output of a program of this machine that failed means, or Proxmox's words. */
+  /** What the output of a program that failed means, here or on a host, or Proxmox's words. */
   explain?: (output: string) => Pick<Explanation, 'cause' | 'fix'> | undefined;
   /** Once aborted, nothing more is started and `apply` does not return: the process is about to end. */
   interrupted?: AbortSignal;
   onStart?: (step: Step) => void;
+  /** Told what a step that waits sees, each time that it changes. */
+  onSeen?: (step: Step, seen: string) => void;
   onEnd?: (step: Step, result: StepResult) => void;
 };
 
@@ -41,6 +43,8 @@ export type StepResult = {
 
 /** How many steps run side by side at most; SSH and the Proxmox API bear more, a small workstation does not. */
 const SIDE_BY_SIDE = 16;
+/** Seconds; the SSH port has deadlines of its own, that of a large file being this one. */
+const LONGEST_UPLOAD = 1800;
 
 /**
  * The only interpreter of steps. Runs each as soon as what it is after is done, independent ones side by
@@ -69,7 +73,7 @@ export async function apply(plan: Plan, context: ApplyContext): Promise<StepResu
     context.journal.write({ event: 'step-start', id: step.id, host: step.host, title: step.title });
     context.onStart?.(step);
     try {
-      const output = await within(deadlineOf(step.action), step.title, () => act(step.action, context, outputs));
+      const output = await within(deadlineOf(step.action), step.title, () => act(step, context, outputs));
       if (output !== undefined) outputs.set(step.id, output);
       end(step, {
         id: step.id,
@@ -117,12 +121,14 @@ export async function apply(plan: Plan, context: ApplyContext): Promise<StepResu
  * (what it saw last, a log); this one is a little later, for what does not end.
  */
 function deadlineOf(action: Action): number {
-  return ('deadline' in action ? action.deadline : 120) + 20;
+  if ('deadline' in action && action.deadline !== undefined) return action.deadline + 20;
+  return (action.kind === 'upload' ? LONGEST_UPLOAD : 120) + 20;
 }
 
-/** Carries one action out. @returns what later steps may refer to by `{from}` */
-async function act(action: Action, context: ApplyContext, outputs: Map<string, string>): Promise<string | undefined> {
+/** Carries a step's action out. @returns what later steps may refer to by `{from}` */
+async function act(step: Step, context: ApplyContext, outputs: Map<string, string>): Promise<string | undefined> {
   const { ports } = context;
+  const { action } = step;
   const text = (value: Value): string => resolve(value, context.secrets, outputs);
   switch (action.kind) {
     case 'run': {
@@ -136,16 +142,13 @@ async function act(action: Action, context: ApplyContext, outputs: Map<string, s
       const argv = action.argv.map(text);
       const stdin = action.stdin === undefined ? undefined : text(action.stdin);
       const outcome = await ports.ssh.run(action.host, argv, { stdin, sudo: action.sudo, deadline: action.deadline });
-      return succeeded(outcome, `${argv[0]} on ${action.host}`);
+      return succeeded(outcome, `${argv[0]} on ${action.host}`, context.explain);
     }
     case 'upload': {
-      const { host, path, content, mode, owner } = action;
-      const local = typeof content === 'object' && 'file' in content;
-      await ports.ssh.upload(host, path, local ? await textOf(content.file, ports) : text(content), {
-        mode,
-        owner,
-        sudo: true,
-      });
+      const { host, path, content, mode, owner, deadline } = action;
+      const isFile = typeof content === 'object' && 'file' in content;
+      const sent = isFile ? content : text(content);
+      await explained(context.explain, () => ports.ssh.upload(host, path, sent, { mode, owner, sudo: true, deadline }));
       return undefined;
     }
     case 'write':
@@ -174,13 +177,14 @@ async function act(action: Action, context: ApplyContext, outputs: Map<string, s
       }
       await applyObjects(
         action.objects.map((object) => withSecrets(object, action.secrets, text)),
-        action.deadline,
+        action,
         ports,
+        (seen) => context.onSeen?.(step, seen),
       );
       return undefined;
     }
     case 'wait':
-      await meet(action.for, action.deadline, ports);
+      await meet(action.for, action.deadline, ports, (seen) => context.onSeen?.(step, seen));
       return undefined;
     case 'operation': {
       const operation = context.operations?.[action.name];
@@ -200,24 +204,39 @@ export async function keepSecret(
   secrets.add(name, value);
 }
 
-async function textOf(file: string, ports: Ports): Promise<string> {
-  const text = await ports.files.text(file);
-  if (text === undefined) throw new HomelabError(`${file} is not there`, { fix: 'run it again' });
-  return text;
-}
-
 /** What webhooks of a chart that was just installed, and kinds that it brings, answer for a while though its pods are ready. */
 const NOT_YET = /failed calling webhook|no endpoints available|no matches for kind|connection refused/i;
 
-async function applyObjects(objects: KubeObject[], deadline: number, { kube, clock }: Ports): Promise<void> {
+async function applyObjects(
+  objects: KubeObject[],
+  { force, deadline }: { force?: boolean; deadline: number },
+  { kube, clock }: Ports,
+  onSeen: (seen: string) => void,
+): Promise<void> {
   const tryOnce = (): Promise<unknown> =>
-    kube.apply(objects).then(
+    kube.apply(objects, { force }).then(
       () => undefined,
       (error: unknown) => error,
     );
-  const settled = (error: unknown): boolean => error === undefined || !NOT_YET.test(messageOf(error));
+  const settled = (error: unknown): boolean => {
+    if (error === undefined || !NOT_YET.test(messageOf(error))) return true;
+    onSeen(messageOf(error));
+    return false;
+  };
   const error = await lastSeen(deadline, tryOnce, settled, { clock, first: 0.2, most: 5 });
-  if (error !== undefined) throw error;
+  if (error !== undefined) throw NOT_YET.test(messageOf(error)) ? unserved(error, deadline) : error;
+}
+
+/** Names what did not come up, where the API server's words name only the call that failed. */
+function unserved(error: unknown, seconds: number): HomelabError {
+  const words = messageOf(error);
+  const webhook = /failed calling webhook "([^"]+)"/.exec(words)?.[1];
+  const namespace = /https:\/\/[\w-]+\.([\w-]+)\.svc/.exec(words)?.[1];
+  if (!webhook || !namespace) return new HomelabError(words, { cause: `so for ${seconds} s` });
+  return new HomelabError(words, {
+    cause: `the webhook ${webhook} has not served for ${seconds} s, though its pods were ready`,
+    fix: `see \`k3s kubectl -n ${namespace} get pods\`, and their logs; then run this again`,
+  });
 }
 
 /** Puts secrets into a Secret's stringData, where they are not part of the plan. */

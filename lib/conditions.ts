@@ -1,5 +1,6 @@
 import { until } from './deadline.ts';
 import { chartInstalled, withHelmLog } from './helm.ts';
+import { issuanceLook, withIssuanceCause } from './issuance.ts';
 import { isRolledOut, nameOf } from './kube-object.ts';
 import { at } from './loose.ts';
 import type { Ports as AllPorts } from './ports/types.ts';
@@ -8,19 +9,40 @@ import type { Condition, KubeObject } from './step.ts';
 /** What waiting needs of the world. */
 type Ports = Pick<AllPorts, 'ssh' | 'kube' | 'clock'>;
 
-/** Waits until `condition` is met. @throws DeadlineError with what was seen last */
-export async function meet(condition: Condition, deadline: number, ports: Ports): Promise<void> {
+/**
+ * Waits until `condition` is met.
+ * @param onSeen told what is seen instead, each time that it changes
+ * @throws DeadlineError with what was seen last
+ */
+export async function meet(
+  condition: Condition,
+  deadline: number,
+  ports: Ports,
+  onSeen?: (seen: string) => void,
+): Promise<void> {
   try {
-    await until(deadline, describe(condition), () => look(condition, ports), { sleep: ports.clock.sleep });
+    await until(deadline, describe(condition), lookAt(condition, ports), { sleep: ports.clock.sleep, onSeen });
   } catch (error) {
-    throw 'chart' in condition ? await withHelmLog(error, condition.chart.name, ports.kube) : error;
+    if ('chart' in condition) throw await withHelmLog(error, condition.chart.name, ports.kube);
+    if ('certificate' in condition) throw await withIssuanceCause(error, condition.certificate, ports.kube);
+    throw error;
   }
 }
 
 type Look = { done: true; value: undefined } | { done: false; seen: string };
 const met: Look = { done: true, value: undefined };
 
-async function look(condition: Condition, ports: Ports): Promise<Look> {
+/** What is asked again and again. */
+function lookAt(condition: Condition, ports: Ports): () => Promise<Look> {
+  if (!('certificate' in condition)) return () => look(condition, ports);
+  const issued = issuanceLook(condition.certificate, ports.kube);
+  return async () => {
+    const seen = await issued();
+    return seen === undefined ? met : { done: false, seen };
+  };
+}
+
+async function look(condition: Exclude<Condition, { certificate: unknown }>, ports: Ports): Promise<Look> {
   if ('ssh' in condition) {
     const answer = await ports.ssh.reachable(condition.ssh);
     return answer.ok ? met : { done: false, seen: answer.reason };
@@ -81,6 +103,8 @@ function describe(condition: Condition): string {
   if ('kube' in condition) {
     return `${nameOf(condition.kube)}: ${condition.path}${condition.equals === undefined ? ' is set' : ` = ${condition.equals}`}`;
   }
+  if ('certificate' in condition)
+    return `${nameOf({ kind: 'Certificate', ...condition.certificate })} for ${condition.certificate.host}`;
   if ('chart' in condition) return `helm installs ${condition.chart.name} ${condition.chart.version}`;
   return `all of ${condition.rollout.names?.join(', ') ?? condition.rollout.namespace} rolled out`;
 }

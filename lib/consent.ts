@@ -19,10 +19,10 @@ export async function consent(
   const names = namesFor(lab, plan);
   const missing = names.filter((wanted) => !flags.confirm.includes(wanted));
   if (destroying.length > 0) {
-    talk.say(text);
+    talk[missing.length > 0 ? 'warn' : 'say'](text);
     if (missing.length > 0) await typed(missing, names, lab, destroying);
   } else if (process.stdin.isTTY && !flags.yes && asks !== false) {
-    talk.say(text);
+    talk.warn(text);
     const answer = await ask('go on? [y/N] ');
     if (!/^y(es)?$/i.test(answer)) throw new HomelabError('not confirmed; nothing was changed', { exit: EXIT.usage });
   } else talk.detail(text);
@@ -58,10 +58,19 @@ async function typed(
   }
 }
 
-async function ask(question: string): Promise<string> {
-  const prompt = createInterface({ input: process.stdin, output: process.stderr });
+/** What was typed. Ctrl-C and Ctrl-D at the question are an answer too: no. */
+export async function ask(
+  question: string,
+  input: NodeJS.ReadableStream = process.stdin,
+  output: NodeJS.WritableStream = process.stderr,
+): Promise<string> {
+  const prompt = createInterface({ input, output });
   try {
     return (await prompt.question(question)).trim();
+  } catch (error) {
+    if (!(error instanceof Error && error.name === 'AbortError')) throw error;
+    output.write('\n');
+    return '';
   } finally {
     prompt.close();
   }

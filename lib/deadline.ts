@@ -39,7 +39,18 @@ export async function until<T>(
   seconds: number,
   what: string,
   look: () => Promise<Poll<T>>,
-  { first = 0.1, most = 3, sleep }: { first?: number; most?: number; sleep: (seconds: number) => Promise<void> },
+  {
+    first = 0.1,
+    most = 3,
+    sleep,
+    onSeen,
+  }: {
+    first?: number;
+    most?: number;
+    sleep: (seconds: number) => Promise<void>;
+    /** Told what is seen, each time that it changes. */
+    onSeen?: (seen: string) => void;
+  },
 ): Promise<T> {
   const end = Date.now() + seconds * 1000;
   let pause = first;
@@ -49,6 +60,7 @@ export async function until<T>(
     if (left <= 0) throw new DeadlineError(what, seconds, { cause: `last seen: ${seen}` });
     const poll = await within(left, what, look, { cause: `last seen: ${seen}` });
     if (poll.done) return poll.value;
+    if (poll.seen !== seen) onSeen?.(poll.seen);
     seen = poll.seen;
     await sleep(Math.min(pause, most, Math.max(0.05, (end - Date.now()) / 1000)));
     pause *= GROWTH;

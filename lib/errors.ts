@@ -43,7 +43,7 @@ export class UsageError extends HomelabError {
 /** A wait reached its deadline. `what` is what was waited for, `seconds` for how long. */
 export class DeadlineError extends HomelabError {
   constructor(what: string, seconds: number, explanation: Explanation = {}) {
-    super(`${what}: not within ${seconds} s`, explanation);
+    super(`${what}: not within ${seconds < 10 ? Number(seconds.toPrecision(2)) : Math.round(seconds)} s`, explanation);
     this.name = 'DeadlineError';
   }
 }

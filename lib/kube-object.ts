@@ -1,5 +1,5 @@
 import { dig, type Loose, mapsIn, textOf } from './loose.ts';
-import type { KubeRef } from './ports/types.ts';
+import type { KubeKind, KubeRef } from './ports/types.ts';
 import type { KubeObject } from './step.ts';
 
 // What is read from objects of the cluster. Pure, so that planners, renderers and proofs may use it.
@@ -7,6 +7,25 @@ import type { KubeObject } from './step.ts';
 /** The reference of an object, to look for it. */
 export function refOf({ apiVersion, kind, metadata: { name, namespace } }: KubeObject): KubeRef {
   return { apiVersion, kind, name, ...(namespace && { namespace }) };
+}
+
+/** Those of a kind, among objects of several; of one namespace, where it is given. */
+export function ofKind(
+  objects: readonly KubeObject[],
+  { apiVersion, kind }: KubeKind,
+  namespace?: string,
+): KubeObject[] {
+  return objects.filter(
+    (object) =>
+      object.kind === kind &&
+      object.apiVersion === apiVersion &&
+      (namespace === undefined || object.metadata.namespace === namespace),
+  );
+}
+
+/** The object of a reference, among objects of several kinds. */
+export function findObject(objects: readonly KubeObject[], ref: KubeRef): KubeObject | undefined {
+  return ofKind(objects, ref, ref.namespace).find(({ metadata }) => metadata.name === ref.name);
 }
 
 /** "Ingress my-app/my-app": how an object is named to a person. */
@@ -20,7 +39,7 @@ export function nameOf({ kind, name, namespace }: Pick<KubeRef, 'kind' | 'name' 
 }
 
 /** The condition of that type in an object's status. */
-function conditionOf(object: KubeObject | undefined, type: string): Loose | undefined {
+export function conditionOf(object: KubeObject | undefined, type: string): Loose | undefined {
   return mapsIn(dig(object, 'status', 'conditions')).find((condition) => condition.type === type);
 }
 
@@ -54,7 +73,17 @@ export function isRolledOut(workload: KubeObject): boolean {
   return number('status', 'observedGeneration') >= number('metadata', 'generation') && ready >= wanted;
 }
 
-/** The address that a Service of type LoadBalancer has. */
+/** The address that a Service of type LoadBalancer has; of two families, the first. */
 export function loadBalancerAddress(service: KubeObject | undefined): string | undefined {
-  return textOf(dig(service, 'status', 'loadBalancer', 'ingress', 0, 'ip'));
+  return loadBalancerAddresses(service)[0];
+}
+
+export function loadBalancerAddresses(service: KubeObject | undefined): string[] {
+  return mapsIn(dig(service, 'status', 'loadBalancer', 'ingress')).flatMap(({ ip }) => textOf(ip) ?? []);
+}
+
+/** What /readyz says, which names every check that there is, as a person reads it: those that fail. */
+export function unready(words: string): string | undefined {
+  const failed = [...words.matchAll(/\[-\](\S+) failed/g)].map(([, check]) => check);
+  return failed.length > 0 ? `the API server is not ready: ${failed.join(', ')}` : undefined;
 }

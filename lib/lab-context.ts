@@ -6,6 +6,7 @@ import type { Config } from './config/schema.ts';
 import { messageOf, UsageError } from './errors.ts';
 import { allocateAll, type Ledger, openLedger } from './ledger/ledger.ts';
 import { emptyLockFile, type Lease, type LockFile, parseLockFile } from './ledger/lockfile.ts';
+import { withDatabaseAddresses } from './lookup.ts';
 import { type LabPaths, labPaths } from './paths.ts';
 import type { Secrets } from './secret.ts';
 
@@ -60,7 +61,15 @@ export function openLab(
   );
   if (leaseProblems.length > 0 && !mendsLeases) throw new UsageError(leaseProblems.join('\n'));
   return {
-    lab: { config, paths, lock, ledger, newLeases: given, leaseProblems, today },
+    lab: {
+      config: withDatabaseAddresses({ config, ledger }),
+      paths,
+      lock,
+      ledger,
+      newLeases: given,
+      leaseProblems,
+      today,
+    },
     secrets,
     settings,
     warnings,

@@ -1,4 +1,5 @@
 import { join, resolve } from 'node:path';
+import { CLIENT_GROUPS, isGroup } from './config/clients.ts';
 import type { Backup, Config, K3sNode, Nas, NasExport } from './config/schema.ts';
 import { UsageError } from './errors.ts';
 import type { Lab } from './lab-context.ts';
@@ -6,15 +7,31 @@ import type { Lab } from './lab-context.ts';
 // What a checked configuration says, by name. Pure, so that planners and renderers may use it.
 
 /** The address of anything that homelab.yaml names. @throws Error for a name that it does not hold */
-export function addressOf(lab: Lab, name: string): string {
+export function addressOf(lab: Pick<Lab, 'config' | 'ledger'>, name: string): string {
+  const address = findAddress(lab, name);
+  if (address === undefined) throw new Error(`no address for ${name}`);
+  return address;
+}
+
+/** Database servers by their addresses, where homelab.yaml knows their hosts; other names are left to DNS. */
+export function withDatabaseAddresses(lab: Pick<Lab, 'config' | 'ledger'>): Config {
+  const { backup, ...rest } = lab.config;
+  if (!backup) return lab.config;
+  const postgresql = backup.postgresql.map((server) => {
+    const address = server.host === undefined ? undefined : findAddress(lab, server.host);
+    return address === undefined ? server : { ...server, host: address };
+  });
+  return { ...rest, backup: { ...backup, postgresql } };
+}
+
+function findAddress(lab: Pick<Lab, 'config' | 'ledger'>, name: string): string | undefined {
   const { proxmox, nas, network } = lab.config;
   const found =
     lab.ledger.leases.find((lease) => lease.name === name) ??
     proxmox.nodes.find((node) => node.name === name) ??
     nas.find((n) => n.name === name) ??
     network.hosts.find((host) => host.name === name);
-  if (!found) throw new Error(`no address for ${name}`);
-  return found.address;
+  return found?.address;
 }
 
 /** The K3s nodes that form the control plane, in the order of homelab.yaml. */
@@ -23,26 +40,22 @@ export function servers(config: Config): K3sNode[] {
 }
 
 /** The NAS and export that `unas/K3sStorage` names, which rules.ts has checked. */
-export function findExport(config: Config, reference: string): { nas: Nas; export: NasExport } {
+export function findExport({ nas: all }: Pick<Config, 'nas'>, reference: string): { nas: Nas; export: NasExport } {
   const [nasName, exportName] = reference.split('/');
-  const nas = config.nas.find((n) => n.name === nasName);
+  const nas = all.find((n) => n.name === nasName);
   const found = nas?.exports.find((e) => e.name === exportName);
   if (!nas || !found) throw new Error(`no export ${reference}`);
   return { nas, export: found };
 }
 
-/** Names of the hosts that may mount an export, with `proxmox` and `k3s` spelled out. */
-export function clientsOf(config: Config, clients: readonly string[]): string[] {
-  return clients.flatMap((client) => {
-    if (client === 'proxmox') return config.proxmox.nodes.map((node) => node.name);
-    if (client === 'k3s') return config.k3s.nodes.map((node) => node.name);
-    return [client];
-  });
+/** Names of the hosts that may mount an export, with groups spelled out. */
+export function clientsOf(config: Pick<Config, 'proxmox' | 'k3s'>, clients: readonly string[]): string[] {
+  return [...new Set(clients.flatMap((client) => (isGroup(client) ? CLIENT_GROUPS[client].of(config) : [client])))];
 }
 
 /** @throws UsageError when homelab.yaml has no `backup` */
-export function backupOf(config: Config): Backup {
-  if (config.backup) return config.backup;
+export function backupOf({ backup }: Pick<Config, 'backup'>): Backup {
+  if (backup) return backup;
   throw new UsageError('homelab.yaml has no `backup`: there is nothing to back up', {
     fix: 'add it; the homelab.yaml of the toolkit shows its keys',
   });

@@ -1,12 +1,19 @@
+import { randomUUID } from 'node:crypto';
 import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { setFlagsFromString } from 'node:v8';
 import { Command, CommanderError, Help, InvalidArgumentError, Option } from 'commander';
 import type { Operation, StepResult } from './apply.ts';
 import type { Config } from './config/schema.ts';
 import { EXIT, type Explanation, HomelabError, messageOf } from './errors.ts';
 import type { Lab } from './lab-context.ts';
+import { type OutcomeHook, secondsSince, type Teller, tellerOf } from './outcome.ts';
+import { DEFAULT_CONFIG } from './paths.ts';
 import type { Ports, Readers } from './ports/types.ts';
 import type { Plan, Proof } from './step.ts';
+
+// V8 keeps three times 16 MB for young objects where it may. Scripts wait most of the time; a pod has little room.
+setFlagsFromString('--semi-space-growth-factor=1');
 
 /** The flags of every script. */
 export type Flags = {
@@ -19,6 +26,8 @@ export type Flags = {
   /** Names that were given beforehand, and need not be typed. */
   confirm: string[];
   verbose: boolean;
+  /** Says nothing unless something is wrong. */
+  quiet?: boolean;
 };
 
 /** Arguments and options of one script, as commander parsed them, beside the common flags. */
@@ -64,7 +73,7 @@ export type Script<Seen, A extends Args = Args> = {
   /** Pure. */
   plan: (lab: Lab, seen: Seen, args: A) => Plan;
   operations?: (lab: Lab, args: A, context: RunContext) => Record<string, Operation>;
-  /** What the output of a program of this machine that failed means, or Proxmox's words. Pure; undefined: not known. */
+  /** What the output of a program that failed means, here or on a host, or Proxmox's words. Pure; undefined: not known. */
   explain?: (output: string) => Pick<Explanation, 'cause' | 'fix'> | undefined;
   /**
    * Proves the outcome. What it creates for a proof it removes. Not run by --dry-run and --check.
@@ -80,6 +89,10 @@ export type Script<Seen, A extends Args = Args> = {
     applied: readonly StepResult[],
   ) => Promise<Proof[]>;
   report?: (lab: Lab, seen: Seen, args: A, applied: readonly StepResult[]) => Report | undefined;
+  /** What a person does after a step has failed, where that is not: run the same again, and what is done is not done twice. */
+  afterFailure?: string;
+  /** Tells others how its runs go (notifications, metrics). */
+  outcome?: () => Promise<OutcomeHook>;
 };
 
 export type RunContext = {
@@ -126,8 +139,26 @@ export function command<Seen, A extends Args>(script: Script<Seen, A>): Script<S
 /** Parses, runs, and returns the exit code. Errors are shown, never thrown. */
 export async function main(script: AnyScript | Family, argv: string[]): Promise<number> {
   let exit: number = EXIT.ok;
+  const began = performance.now();
   const program = new Command(script.name).description(helpText(script));
+  const scripts = new Map<Command, AnyScript>();
+  let chosen: Command = program;
+  program.hook('preSubcommand', (_program, command) => {
+    chosen = command;
+  });
+  let teller: Teller | undefined;
+  // Journals and results name the whole command: `backup-postgres-run`, not `run`.
+  const nameOf = (one: AnyScript): string => ('commands' in script ? `${script.name}-${one.name}` : one.name);
+  const tells = (command: Command): Teller => {
+    const one = scripts.get(command);
+    const flags = command.opts() as Flags;
+    return tellerOf(one?.outcome, {
+      ...{ id: randomUUID(), script: one ? nameOf(one) : script.name, args: command.opts(), flags, began: new Date() },
+      say: (text) => process.stderr.write(`${text}\n`),
+    });
+  };
   const bind = (command: Command, one: AnyScript): void => {
+    scripts.set(command, one);
     for (const argument of one.arguments ?? []) command.argument(argument.name, argument.description);
     for (const option of one.options ?? []) command.addOption(toOption(option));
     for (const option of COMMON) command.addOption(toOption(option));
@@ -138,9 +169,8 @@ export async function main(script: AnyScript | Family, argv: string[]): Promise<
         (one.arguments ?? []).map(({ name }, i) => [name.replaceAll(/[<>[\].]/g, ''), positional[i]]),
       );
       const { run } = await import('./run.ts');
-      // Journals and results name the whole command: `backup-postgres-run`, not `run`.
-      const name = 'commands' in script ? `${script.name}-${one.name}` : one.name;
-      exit = await run({ ...one, name }, { ...options, ...named } as Args, options as Flags, argv);
+      teller = tells(command);
+      exit = await run({ ...one, name: nameOf(one) }, { ...options, ...named } as Args, options as Flags, argv, teller);
     });
   };
   if ('commands' in script) {
@@ -157,11 +187,20 @@ export async function main(script: AnyScript | Family, argv: string[]): Promise<
     if (!(error instanceof CommanderError)) {
       const { failureText } = await import('./talk.ts');
       process.stderr.write(`${failureText(error)}\n`);
-    }
+    } else if (error.code === 'commander.excessArguments' && 'commands' in script)
+      process.stderr.write(commandsOfTheirOwn(script, chosen));
+    teller ??= tells(chosen);
+    await teller.ended({ exit: code, seconds: secondsSince(began), error, applied: [], proofs: [] });
     if (argv.includes('--json')) await print(JSON.stringify(unstarted(script.name, code, messageOf(error)), null, 2));
     return code;
   }
   return exit;
+}
+
+/** `make` targets stand for one command each: `ARGS=list` does not make it another one. */
+function commandsOfTheirOwn({ name, commands }: Family, chosen: Command): string {
+  const meant = commands.find((one) => one.name !== chosen.name() && chosen.args.includes(one.name));
+  return meant ? `to fix: ${meant.name} is a command of its own: npx tsx scripts/${name}.ts ${meant.name}\n` : '';
 }
 
 /** What --json prints of a call that ended before anything was looked at: still one document. */
@@ -175,7 +214,7 @@ function print(text: string): Promise<void> {
 }
 
 const COMMON: ScriptOption[] = [
-  { flags: '--config <file>', description: 'the lab', default: 'homelab.yaml' },
+  { flags: '--config <file>', description: 'the lab', default: DEFAULT_CONFIG },
   { flags: '--dry-run', description: 'show what would be done, change nothing', default: false },
   { flags: '--check', description: 'the same, and exit with 3 when something would be done', default: false },
   { flags: '--json', description: 'the result as one JSON document on stdout', default: false },
@@ -198,6 +237,7 @@ const COMMON: ScriptOption[] = [
     parse: gathered,
   },
   { flags: '--verbose', description: 'say more', default: false },
+  { flags: '--quiet', description: 'say nothing unless something is wrong (for cron)', default: false },
 ];
 
 /** Names of an option that may be given several times, each with one name or several: all of them. */

@@ -5,6 +5,9 @@ import { fileURLToPath } from 'node:url';
 /** The toolkit's own folder: templates/, terraform/, packer/. */
 export const TOOLKIT = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 
+/** The lab of a call that names none. */
+export const DEFAULT_CONFIG = 'homelab.yaml';
+
 /** Where a lab's files are. A lab is a folder with a homelab.yaml; everything else follows from it. */
 export type LabPaths = {
   config: string;

@@ -8,12 +8,17 @@ import { type Lab, openLab } from './lab-context.ts';
 import { LockStore } from './ledger/lockfile.ts';
 import { checkLimit, limited } from './limit.ts';
 import type { AnyScript, Args, Flags, RunContext, Script } from './main.ts';
+import { type Outcome, secondsSince, type Teller } from './outcome.ts';
+import { DEFAULT_CONFIG } from './paths.ts';
+import { planForJson } from './plan-json.ts';
 import { buildPorts } from './ports/index.ts';
 import type { Ports } from './ports/types.ts';
 import { takeLock } from './run-lock.ts';
 import type { Secrets } from './secret.ts';
 import type { Plan, Proof } from './step.ts';
 import { failureText, noteText, planText, Talk } from './talk.ts';
+
+const GO_ON = 'to go on from here, correct the cause and run the same command again; what is done is not done twice';
 
 type Result = { plan?: Plan; applied: StepResult[]; proofs: Proof[]; report?: unknown; exit: number; error?: string };
 
@@ -26,6 +31,7 @@ export async function run<Seen, A extends Args>(
   args: A,
   flags: Flags,
   argv: string[],
+  teller?: Teller,
 ): Promise<number> {
   const began = performance.now();
   const { lab, secrets, settings, warnings, isCurrent } = openLab(
@@ -36,11 +42,11 @@ export async function run<Seen, A extends Args>(
   );
   requireSecrets(secrets, script.secrets?.(lab.config, args) ?? [], lab.paths.env);
   checkLimit(lab, flags.limit);
-  const talk = new Talk(secrets, flags.verbose);
+  const talk = new Talk(secrets, flags);
   // Those of homelab.yaml are for `check`; said by every script of the chain they would hide what matters now.
   for (const warning of warnings) talk.detail(`warning: ${warning}`);
 
-  const built = buildPorts(lab, secrets, settings);
+  const built = buildPorts(lab, secrets, settings, (text) => talk.detail(text));
 
   const looksOnly = flags.dryRun || flags.check;
   const lock = looksOnly || script.lock === 'none' ? undefined : takeLock(lab.paths.state, script.name);
@@ -76,21 +82,34 @@ export async function run<Seen, A extends Args>(
   const end = async (): Promise<void> => {
     for (const work of endings.splice(0)) await work().catch((error) => talk.failure(error));
   };
-  const stop = onInterrupt(interrupted, talk, end, (exit, signal) => {
-    journal.write({ event: 'end', exit, seconds: secondsSince(began), error: signal });
-    lock?.release();
+  const progress: Progress = { applied: [], proofs: [], running: new Set() };
+  const outcome = (): Omit<Outcome, 'exit'> => ({
+    ...{ ...progress, running: [...progress.running] },
+    seconds: secondsSince(began),
   });
+  const stop = onInterrupt(interrupted, talk, {
+    end,
+    tell: async (interruption) => teller?.ended({ ...outcome(), ...interruption }),
+    last: ({ exit, why }) => {
+      journal.write({ event: 'end', exit, seconds: secondsSince(began), error: why });
+      talk.release();
+      lock?.release();
+    },
+  });
+  teller?.opened({ lab, ports: built, context });
   // What an interrupted run comes to is told by its signal handler, which ends the process.
   const halt = async (): Promise<void> => {
     if (interrupted.signal.aborted) await new Promise<never>(() => {});
   };
 
   let result: Result;
+  let thrown: unknown;
   try {
-    result = await beats(script, args, flags, { lab, secrets, journal, talk, ports: built, context });
+    result = await beats(script, args, flags, { lab, secrets, journal, talk, ports: built, context, progress });
     await halt();
   } catch (error) {
     await halt();
+    thrown = error;
     talk.failure(error);
     result = {
       applied: [],
@@ -111,29 +130,33 @@ export async function run<Seen, A extends Args>(
   });
   if (result.exit === EXIT.failed && journal.file) {
     talk.say(`journal: ${journal.file}`);
-    if (result.applied.length > 0)
-      talk.say('to go on from here, correct the cause and run the same command again; what is done is not done twice');
+    if (result.applied.length > 0) talk.say(script.afterFailure ?? GO_ON);
   }
   journal.close();
   lock?.release();
-  if (flags.json)
-    await print(secrets.redact(JSON.stringify({ script: script.name, lab: lab.config.name, ...result }, null, 2)));
+  const roundTrips = built.ssh.roundTrips();
+  const trips = Object.entries(roundTrips).map(([host, count]) => `${host} ${count}`);
+  if (trips.length > 0) talk.detail(`SSH round trips: ${trips.join(', ')}`);
+  if (flags.json) {
+    const named = { script: script.name, lab: lab.config.name };
+    const plan = result.plan && planForJson(result.plan);
+    await print(secrets.redact(JSON.stringify({ ...named, ...result, plan, roundTrips }, null, 2)));
+  }
+  await teller?.ended({ ...outcome(), exit: result.exit, error: thrown });
+  if (result.exit !== EXIT.ok) talk.release();
+  talk.remind(flags.config === DEFAULT_CONFIG ? undefined : flags.config);
   return result.exit;
 }
 
 /** What takes no lock changes nothing here, and so runs also where nothing can be written. */
 function journalOf({ name, lock }: Pick<AnyScript, 'name' | 'lock'>, lab: Lab, secrets: Secrets, talk: Talk): Journal {
   try {
-    return openJournal(lab.paths.state, name, secrets, new Date(), (text) => talk.say(text));
+    return openJournal(lab.paths.state, name, secrets, new Date(), (text) => talk.warn(text));
   } catch (error) {
     if (lock !== 'none') throw error;
     talk.detail(`warning: without a journal: ${messageOf(error)}`);
     return noJournal;
   }
-}
-
-function secondsSince(began: number): number {
-  return Math.round(performance.now() - began) / 1000;
 }
 
 type Beat = {
@@ -143,40 +166,42 @@ type Beat = {
   talk: Talk;
   ports: Ports;
   context: RunContext;
+  progress: Progress;
 };
+
+/** How far a run has come, for those who are told of its end. */
+type Progress = { plan?: Plan; applied: StepResult[]; proofs: Proof[]; running: Set<string> };
 
 async function beats<Seen, A extends Args>(
   script: Script<Seen, A>,
   args: A,
   flags: Flags,
-  { lab, secrets, journal, talk, ports, context }: Beat,
+  { lab, secrets, journal, talk, ports, context, progress }: Beat,
 ): Promise<Result> {
   const look = async (): Promise<{ seen: Seen; plan: Plan }> => {
     const seen = await talk.during(`${script.name}: looking`, script.observe(lab, ports, args, context));
     return { seen, plan: limited(script.plan(lab, seen, args), flags.limit) };
   };
   const { seen, plan } = await look();
+  progress.plan = plan;
   journal.write({ event: 'plan', steps: plan.steps.map(({ id, why, host }) => ({ id, why, host })) });
   const pending = plan.steps.length > 0 || plan.notes.some((note) => note.level === 'blocker');
 
   if (flags.dryRun || flags.check) {
     const report = script.report?.(lab, seen, args, []);
-    if (!flags.json)
-      await print(secrets.redact([planText(script.name, plan), report?.text].filter(Boolean).join('\n')));
-    return {
-      plan,
-      applied: [],
-      proofs: [],
-      report: report?.data,
-      exit: flags.check && pending ? EXIT.pending : (report?.exit ?? EXIT.ok),
-    };
+    const exit = flags.check && pending ? EXIT.pending : (report?.exit ?? EXIT.ok);
+    if (!flags.json && !(flags.check && flags.quiet && exit === EXIT.ok))
+      await print(secrets.redact(talk.mark([planText(script.name, plan), report?.text].filter(Boolean).join('\n'))));
+    return { plan, applied: [], proofs: [], report: report?.data, exit };
   }
 
-  for (const note of plan.notes) talk.say(noteText(note));
+  for (const note of plan.notes) talk[note.level === 'info' ? 'say' : 'warn'](noteText(note));
   for (const name of unasked(lab, plan, flags)) talk.say(`note: --confirm ${name} was not asked for`);
   const blockers = plan.notes.filter((note) => note.level === 'blocker');
-  if (blockers.length > 0)
+  if (blockers.length > 0) {
+    talk.say(`${script.name}: nothing was changed; first put right what blocks it`);
     return { plan, applied: [], proofs: [], exit: EXIT.failed, error: blockers.map((note) => note.text).join('; ') };
+  }
 
   let applied: StepResult[] = [];
   if (plan.steps.length > 0) {
@@ -192,8 +217,16 @@ async function beats<Seen, A extends Args>(
       explain: script.explain,
       interrupted: context.interrupted,
       secretsFolder: lab.paths.secrets,
-      onStart: (step) => talk.stepStart(step),
-      onEnd: (step, end) => talk.stepEnd(step, end),
+      onStart: (step) => {
+        progress.running.add(step.id);
+        talk.stepStart(step);
+      },
+      onSeen: (step, seen) => talk.stepSeen(step, seen),
+      onEnd: (step, end) => {
+        progress.running.delete(step.id);
+        progress.applied.push(end);
+        talk.stepEnd(step, end);
+      },
     };
     applied = await apply(plan, applyContext);
     const failed = applied.filter((step) => step.outcome === 'failed');
@@ -204,19 +237,20 @@ async function beats<Seen, A extends Args>(
   const proofs = script.verify
     ? await talk.during(`${script.name}: proving`, script.verify(lab, ports, args, context, seen, applied))
     : [];
+  progress.proofs = proofs;
   for (const proof of proofs) {
     talk.proof(proof);
     journal.write({ event: 'proof', ...proof });
   }
   const disproved = proofs.filter((proof) => !proof.ok && !proof.skipped);
   const report = script.report?.(lab, seen, args, applied);
-  if (report && !flags.json) await print(secrets.redact(report.text));
+  const wrong = disproved.length > 0 || (report?.exit ?? EXIT.ok) !== EXIT.ok;
+  if (report && !flags.json && !(flags.quiet && !wrong)) await print(secrets.redact(talk.mark(report.text)));
   const changed = applied.filter((step) => step.changed).length;
-  const proven = proofs.filter((proof) => proof.ok).length;
   const summary = plan.steps.length === 0 ? 'nothing to do' : `${changed} change${changed === 1 ? '' : 's'}`;
   // A list or a finding speaks for itself; "nothing to do" below "1 drifted" would deny it.
   if (!report || applied.length > 0 || proofs.length > 0)
-    talk.say(`${script.name}: ${summary}${proofs.length > 0 ? `; ${proven} of ${proofs.length} proofs hold` : ''}`);
+    talk.say(`${script.name}: ${summary}${proofs.length > 0 ? `; ${proofLine(proofs)}` : ''}`);
   const exit = disproved.length > 0 ? EXIT.failed : (report?.exit ?? EXIT.ok);
   return {
     plan,
@@ -226,6 +260,14 @@ async function beats<Seen, A extends Args>(
     exit,
     error: disproved.length > 0 ? `not proven: ${disproved.map((proof) => proof.claim).join('; ')}` : undefined,
   };
+}
+
+/** "7 of 7 proofs hold, 1 not tried" */
+function proofLine(proofs: readonly Proof[]): string {
+  const tried = proofs.filter(({ skipped }) => !skipped);
+  const untried = proofs.length - tried.length;
+  const proven = tried.filter(({ ok }) => ok).length;
+  return `${proven} of ${tried.length} proofs hold${untried > 0 ? `, ${untried} not tried` : ''}`;
 }
 
 function failedSteps(plan: Plan, applied: StepResult[], failed: StepResult[], talk: Talk): Result {

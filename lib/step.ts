@@ -41,6 +41,8 @@ export type Condition =
     }
   /** A HelmChart that K3s's helm-controller has installed in this version. Ends early when helm has failed. */
   | { chart: { name: string; version: string } }
+  /** A certificate that cert-manager has issued. Ends early when it cannot be issued before somebody does something. */
+  | { certificate: { name: string; namespace: string; host: string } }
   /** Deployments, DaemonSets and StatefulSets of a namespace, all rolled out; at least one exists. */
   | { rollout: { namespace: string; names?: string[] } };
 
@@ -49,8 +51,16 @@ export type Action =
   | { kind: 'run'; argv: Value[]; cwd?: string; env?: Record<string, Value>; stdin?: Value; deadline: number }
   /** A program on a host, through its shell, quoted by lib/quote.ts. */
   | { kind: 'remote'; host: string; argv: Value[]; stdin?: Value; sudo?: boolean; deadline: number }
-  /** A file on a host: written beside it, owner and mode set, renamed. `{file}` is a text file of this machine. */
-  | { kind: 'upload'; host: string; path: string; content: Value | { file: string }; mode: string; owner?: string }
+  /** A file on a host: written beside it, owner and mode set, renamed. `{file}` is one of this machine, and is streamed. */
+  | {
+      kind: 'upload';
+      host: string;
+      path: string;
+      content: Value | { file: string; sha256?: string };
+      mode: string;
+      owner?: string;
+      deadline?: number;
+    }
   /** A file on this machine: written beside it, mode set, fsynced, renamed. */
   | { kind: 'write'; path: string; content: Value; mode?: number }
   /** A file fetched to this machine; its SHA-256 is compared with (or recorded in) homelab.lock.yaml. */
@@ -66,7 +76,15 @@ export type Action =
       deadline: number;
     }
   /** Objects applied server-side under our field manager, or deleted. Refusals of webhooks that do not serve yet are retried until the deadline. */
-  | { kind: 'kube'; verb: 'apply' | 'delete'; objects: KubeObject[]; secrets?: Record<string, Value>; deadline: number }
+  | {
+      kind: 'kube';
+      verb: 'apply' | 'delete';
+      objects: KubeObject[];
+      secrets?: Record<string, Value>;
+      /** Takes over fields that others have set: only where homelab.yaml alone says what they are. */
+      force?: boolean;
+      deadline: number;
+    }
   | { kind: 'wait'; for: Condition; deadline: number }
   /** A named operation of the script (Script.operations), for what is neither a command nor a call. A last resort. */
   | { kind: 'operation'; name: string; args: Record<string, unknown>; deadline: number };
@@ -104,7 +122,14 @@ export type Note = {
   host?: string;
 };
 
-export type WaitsFor = 'Proxmox' | 'a task of Proxmox' | 'another run' | 'build-template' | 'provision' | 'install-k3s';
+export type WaitsFor =
+  | 'Proxmox'
+  | 'a task of Proxmox'
+  | 'another run'
+  | 'build-template'
+  | 'provision'
+  | 'install-k3s'
+  | 'setup-nfs';
 
 export type Plan = { steps: Step[]; notes: Note[] };
 

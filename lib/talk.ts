@@ -1,29 +1,74 @@
 import type { Ora } from 'ora';
 import type { StepResult } from './apply.ts';
 import { HomelabError, messageOf } from './errors.ts';
+import { quote } from './quote.ts';
 import type { Secrets } from './secret.ts';
 import type { Note, Plan, Proof, Step } from './step.ts';
 
 /** Seconds between two lines about what goes on, where there is no terminal. */
 const PLAIN = 30;
 
+/** A command of ours as messages and docs name it, to be short. */
+const SHORT = /(?<![\w/-])(backup-postgres|restore-postgres) (?:run|list|verify|prune|status|install|--)/g;
+
 /** Everything that is said to a person while a script runs: on stderr, redacted. stdout is for results. */
 export class Talk {
   readonly #secrets: Secrets;
   readonly #verbose: boolean;
+  /** What was said quietly: told when something goes wrong. */
+  #held: string[] | undefined;
   readonly #running = new Map<string, number>();
+  /** What those that wait see. */
+  readonly #seen = new Map<string, string>();
   #spinner: Ora | undefined;
   #ticker: NodeJS.Timeout | undefined;
   #aside = 0;
+  #named = false;
+  /** Scripts that were named without the way to them: "backup-postgres list". */
+  readonly #short = new Set<string>();
 
-  constructor(secrets: Secrets, verbose: boolean) {
+  constructor(secrets: Secrets, { verbose, quiet = false }: { verbose: boolean; quiet?: boolean }) {
     this.#secrets = secrets;
     this.#verbose = verbose;
+    this.#held = quiet ? [] : undefined;
   }
 
   say(text: string): void {
+    if (this.#held) this.#held.push(text);
+    else this.warn(text);
+  }
+
+  /** Said whether quiet or not. */
+  warn(text: string): void {
     this.#spinner?.clear();
+    this.mark(text);
     process.stderr.write(`${this.#secrets.redact(text)}\n`);
+  }
+
+  /** Remembers whether a text names a command of ours, which a person may copy. */
+  mark(text: string): string {
+    this.#named ||= text.includes('npx tsx scripts/');
+    for (const [, name = ''] of text.matchAll(SHORT)) this.#short.add(name);
+    return text;
+  }
+
+  /**
+   * What was named, and is copied as it is, would be done to the lab of this folder's homelab.yaml.
+   * @param config that of the run, where it is another one
+   */
+  remind(config: string | undefined): void {
+    if (this.#named && config !== undefined)
+      this.warn(`(for this lab, add --config ${quote(config)} to the commands that are named here)`);
+    const more = config === undefined ? '' : ` --config ${quote(config)}`;
+    for (const name of this.#short) this.warn(`(to run ${name} …: npx tsx scripts/${name}.ts …${more})`);
+    this.#short.clear();
+  }
+
+  /** Says what a quiet run has kept to itself, and keeps nothing from now on: it is not as it should be. */
+  release(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const text of held) this.warn(text);
   }
 
   detail(text: string): void {
@@ -57,11 +102,18 @@ export class Talk {
     void this.#show(label(step));
   }
 
+  stepSeen(step: Step, seen: string): void {
+    const text = this.#secrets.redact(seen);
+    if (this.#seen.get(label(step)) === text) return;
+    this.#seen.set(label(step), text);
+    this.detail(`… ${label(step)}: ${text}`);
+  }
+
   stepEnd(step: Step, result: StepResult): void {
     this.#hide(label(step));
     const mark = { done: '✓', failed: '✗', skipped: '–' }[result.outcome];
     this.say(
-      `${mark} ${label(step)}${result.outcome === 'skipped' ? ' (skipped: what it is after failed)' : `  ${result.seconds.toFixed(1)} s`}`,
+      `${mark} ${label(step)}${result.outcome === 'skipped' ? ' (skipped: a step before it failed)' : `  ${result.seconds.toFixed(1)} s`}`,
     );
   }
 
@@ -72,20 +124,21 @@ export class Talk {
 
   /** What failed, the end of its output, the likely cause, what to do. */
   failure(error: unknown): void {
+    this.release();
     this.say(failureText(error));
   }
 
   /** On a terminal a live line, from the second second on; elsewhere a plain line each half minute. */
   async #show(what: string): Promise<void> {
     this.#running.set(what, Date.now());
-    if (this.#ticker) return;
+    if (this.#ticker || this.#held) return;
     // A terminal without a width cannot be drawn on.
     if (process.stderr.isTTY && process.stderr.columns > 0) return this.#draw();
     this.#ticker = setInterval(() => {
       if (this.#aside > 0) return;
       for (const [running, since] of this.#running) {
         const seconds = Math.round((Date.now() - since) / 1000);
-        if (seconds >= PLAIN) this.say(`… ${running}  ${seconds} s`);
+        if (seconds >= PLAIN) this.say(`… ${running}  ${seconds} s${this.#sees(running)}`);
       }
     }, PLAIN * 1000);
     this.#ticker.unref();
@@ -103,13 +156,20 @@ export class Talk {
       if (seconds < 1) return;
       this.#spinner ??= ora({ stream: process.stderr, discardStdin: false }).start();
       const others = this.#running.size > 1 ? ` and ${this.#running.size - 1} more` : '';
-      this.#spinner.text = `${oldest}${others}  ${seconds} s`;
+      this.#spinner.text = `${oldest}${others}  ${seconds} s${this.#sees(oldest)}`;
     }, 250);
     this.#ticker.unref();
   }
 
+  /** What it waits for, short enough for a line. */
+  #sees(what: string): string {
+    const seen = this.#seen.get(what);
+    return seen ? `  (${seen.length > 100 ? `${seen.slice(0, 100)}…` : seen})` : '';
+  }
+
   #hide(what: string): void {
     this.#running.delete(what);
+    this.#seen.delete(what);
     if (this.#running.size > 0) return;
     clearInterval(this.#ticker);
     this.#ticker = undefined;
@@ -161,9 +221,12 @@ export function planText(script: string, plan: Plan): string {
     lines.push(`${script}: cannot be planned before that is put right`);
   else if (plan.steps.length === 0) lines.push(`${script}: nothing to do, everything is as homelab.yaml says`);
   else {
-    lines.push(`${script}: ${plan.steps.length} step${plan.steps.length === 1 ? '' : 's'}`);
+    // The one reason of them all is said once.
+    const reasons = new Set(plan.steps.map(({ why }) => why));
+    const shared = plan.steps.length > 2 && reasons.size === 1 ? `  (${[...reasons].join()})` : undefined;
+    lines.push(`${script}: ${plan.steps.length} step${plan.steps.length === 1 ? '' : 's'}${shared ?? ''}`);
     for (const step of plan.steps) {
-      lines.push(`  ${step.destroys ? '-' : '+'} ${label(step)}  (${step.why})`);
+      lines.push(`  ${step.destroys ? '-' : '+'} ${label(step)}${shared === undefined ? `  (${step.why})` : ''}`);
       for (const thing of step.does ?? []) lines.push(`      ${thing}`);
       for (const lost of step.destroys ?? []) lines.push(`      is lost: ${lost}`);
     }

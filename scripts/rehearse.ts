@@ -75,6 +75,7 @@ const script: Script<Seen, RehearseArgs> = {
       owner: leg((r) => r.deployOwners()),
       ingress: leg((r) => r.ingress()),
       backup: leg((r) => r.make('backup-postgres')),
+      cronjob: leg((r) => r.make('backup-install')),
       restore: leg((r) => r.restore()),
       again: leg((r) => r.again()),
       check: leg((r) => r.make('check')),

@@ -1,9 +1,8 @@
-import { lastSeen } from '../deadline.ts';
 import type { Lab } from '../lab-context.ts';
 import { addressOf } from '../lookup.ts';
-import type { Answer, PveReader, Readers } from '../ports/types.ts';
+import type { PveReader, Readers } from '../ports/types.ts';
 import { readAgent } from './guests.ts';
-import { readPatiently } from './k3s.ts';
+import { holdersOf } from './neighbours.ts';
 import type { VmSeen } from './vms.ts';
 
 /** An address that a VM of ours gets next, and who has it already: "VM web (133) on pve-01". */
@@ -74,53 +73,24 @@ export async function probeNetwork(
 ): Promise<{ taken: TakenAddress[]; unasked?: string }> {
   const leases = unused(lab, vms, limit);
   if (leases.length === 0) return { taken: [] };
-  const argv = ['sh', '-c', PROBE, 'sh', ...leases.map(({ address }) => address)];
   const silent: string[] = [];
   for (const { name: node } of lab.config.proxmox.nodes) {
-    const look = async (): Promise<Answer<{ by?: string; undecided: boolean }[]>> => {
-      const said = await readPatiently(ssh, node, argv, { deadline: 60 });
-      if (!said.ok) return said;
-      const lines = said.value.stdout.split('\n');
-      return { ok: true, value: leases.map(({ address }) => holderIn(lines, address)) };
-    };
-    const isDecided = (seen: Awaited<ReturnType<typeof look>>): boolean =>
-      !seen.ok || !seen.value.some(({ undecided }) => undecided);
-    const seen = await lastSeen(DECIDED_SECONDS, look, isDecided, { clock, first: 1, most: 1 });
+    const seen = await holdersOf(
+      leases.map(({ address }) => address),
+      node,
+      { ssh, clock },
+    );
     if (!seen.ok) {
       silent.push(`${node}: ${seen.reason}`);
       continue;
     }
     const taken = leases.flatMap(({ name, address }, i) => {
-      const by = seen.value[i]?.by;
+      const by = seen.value[i];
       return by ? [{ lease: name, address, by: `${by}, as ${node} sees it` }] : [];
     });
     return { taken };
   }
   return { taken: [], unasked: silent.join('; ') };
-}
-
-/**
- * What a kernel remembers of a machine that was just switched off is STALE; once used it is DELAY for five seconds,
- * and PROBE for three, before it is REACHABLE again or FAILED.
- */
-const DECIDED_SECONDS = 9;
-
-/**
- * All addresses at once, in one round trip: a free one takes the whole second that its ping waits. Where pings are not
- * answered, they make the kernel ask by ARP all the same.
- */
-const PROBE =
-  'for address; do (ping -c 1 -W 1 "$address" > /dev/null 2>&1 && echo "answers $address") & done; wait; ip neighbour show';
-
-/** Who has an address, by its answer to a ping and a kernel's table, which may not be sure yet. */
-function holderIn(lines: readonly string[], address: string): { by?: string; undecided: boolean } {
-  const own = lines.filter((line) => line.startsWith(`${address} `));
-  const answers = lines.includes(`answers ${address}`);
-  const sure = own.find((line) => / (REACHABLE|PERMANENT)\b/.test(line)) ?? (answers ? own[0] : undefined);
-  const mac = sure && / lladdr (\S+)/.exec(sure)?.[1];
-  if (mac) return { by: `the machine with the MAC address ${mac}`, undecided: false };
-  if (answers) return { by: 'a machine that answers pings', undecided: false };
-  return { undecided: own.some((line) => / (STALE|DELAY|PROBE)\b/.test(line)) };
 }
 
 /** Addresses in `ipconfigN` of a VM or `netN` of a container: "ip=10.20.11.80/24,gw=…". */

@@ -1,11 +1,12 @@
 import type { Lab } from '../lab-context.ts';
-import { addressOf } from '../lookup.ts';
+import { addressOf, servers } from '../lookup.ts';
 import type { Args, RunContext } from '../main.ts';
 import type { LossesSeen } from '../plan/losses.ts';
 import type { Granted } from '../plan/privileges.ts';
 import { doomedVms } from '../plan/provision-destroy.ts';
 import { lockedForProvision } from '../plan/provision-locks.ts';
 import { otherLabs } from '../plan/provision-problems.ts';
+import { takesAway } from '../plan/provision-quorum.ts';
 import { looksAtVms } from '../plan/provision-terraform.ts';
 import { placementOf } from '../plan/template.ts';
 import { wantedStamp } from '../plan/template-build.ts';
@@ -49,7 +50,7 @@ export type ProvisionSeen = {
   /** Running VMs whose agent does not answer. */
   silentAgents: string[];
   guests: Record<string, GuestSeen>;
-  /** What lies only on VMs that would be replaced or destroyed; asked only when there are such. */
+  /** What lies only on VMs that would be replaced or destroyed, and etcd's members; asked only when VMs would go, or servers restart. */
   losses?: LossesSeen;
   /** Addresses that are given next, and that somebody else has. */
   taken: TakenAddress[];
@@ -72,6 +73,7 @@ export async function observeProvision(
   const imports = Array.isArray(args.import) ? args.import.map(String) : [];
   if (wait) await endOfLeftover('terraform', `-chdir=${terraformFolder(lab)}`, readers, context);
   const names = new Set(nodes.map(({ name }) => name));
+  const serverNames = new Set(servers(config).map(({ name }) => name));
   const vmids = new Set(nodes.map(({ vmid }) => vmid));
   const proxmoxNodes = config.proxmox.nodes.map(({ name }) => name);
   const [sources, terraform] = await Promise.all([
@@ -139,7 +141,8 @@ export async function observeProvision(
   const changes = asked === 'init' ? undefined : asked;
   const goes = args.destroy
     ? doomedVms(terraform.state, limit).length > 0
-    : changes?.ok === true && changes.value.some(({ action }) => action === 'replace' || action === 'delete');
+    : changes?.ok === true &&
+      changes.value.some((change) => takesAway(change) && (!change.restarts || serverNames.has(change.name)));
   const losses = goes ? await observeLosses(lab, readers, context) : undefined;
   return {
     ...{ losses, changes, trust },

@@ -5,9 +5,10 @@ import type { Note, Plan, Step } from '../step.ts';
 import { lossLines, lossNotes } from './losses.ts';
 import { changeLine } from './provision-lines.ts';
 import { undestroyable } from './provision-problems.ts';
+import { quorumNotes } from './provision-quorum.ts';
 import { COMMON, guardStep, looksAtVms, type ProvisionContext, terraformIn } from './provision-terraform.ts';
 import { folderSteps } from './terraform-folder.ts';
-import { addressIn, type StateVm } from './terraform-json.ts';
+import { addressIn, type StateVm, type VmChange } from './terraform-json.ts';
 
 /** VMs that --destroy is about: those of Terraform's state, of which --limit may choose. */
 export function doomedVms(state: readonly StateVm[], limit: readonly string[] | undefined): StateVm[] {
@@ -22,7 +23,14 @@ export function planDestroy(lab: Lab, seen: ProvisionSeen, context: ProvisionCon
   const { state } = seen.terraform;
   const vms = seen.vms.ok ? seen.vms.value : [];
   const doomed = doomedVms(state, context.limit);
-  const notes = [...undestroyable(lab, doomed, vms), ...stays(lab, seen, context.limit)];
+  const going = doomed.map(({ name }): VmChange => ({ name, action: 'delete', differences: [] }));
+  // Who destroys everything is not asked what etcd needs.
+  const isWhole = doomed.length === state.length;
+  const notes = [
+    ...undestroyable(lab, doomed, vms),
+    ...stays(lab, seen, context.limit),
+    ...(isWhole ? [] : quorumNotes(lab, going, seen.losses)),
+  ];
   if (doomed.length === 0) {
     const text = "no VM of this lab is in Terraform's state: there is nothing to destroy";
     return { steps: [], notes: [{ level: 'info', text }, ...notes] };

@@ -9,6 +9,7 @@ import { forgetKeys, planDestroy } from './provision-destroy.ts';
 import { guestSteps } from './provision-guests.ts';
 import { planImport, refuseOutside } from './provision-import.ts';
 import { foreignChanges, otherLabs, shrinking, strangers, undestroyable, vmStateOf } from './provision-problems.ts';
+import { quorumNotes } from './provision-quorum.ts';
 import { shortages } from './provision-shortages.ts';
 import { applySteps, looksAtVms, type ProvisionContext } from './provision-terraform.ts';
 import { folderNotes, folderSteps } from './terraform-folder.ts';
@@ -92,6 +93,7 @@ function planVms(
   const changes = seen.changes?.ok ? seen.changes.value : undefined;
   if (changes?.some(({ action }) => action === 'replace' || action === 'delete'))
     notes.push(...lossNotes(config.backup, seen.losses));
+  notes.push(...quorumNotes(lab, changes ?? [], seen.losses));
   const applying = changes === undefined || changes.length > 0;
   if (applying) notes.unshift(...privilegeNotes(config, seen.granted));
   if (applying)

@@ -8,6 +8,7 @@ const LEGS: { id: string; title: string; deadline: number; database?: boolean }[
   { id: 'owner', title: 'the owner deploys an application and a database', deadline: 120 },
   { id: 'ingress', title: 'make new-ingress', deadline: 300 },
   { id: 'backup', title: 'make backup-postgres: dump, and restore to prove it', deadline: 600, database: true },
+  { id: 'cronjob', title: 'make backup-install: the same from inside the cluster', deadline: 900, database: true },
   { id: 'restore', title: 'make restore-postgres', deadline: 600, database: true },
   { id: 'again', title: 'everything again: nothing may change', deadline: 1800 },
   { id: 'check', title: 'make check: no drift', deadline: 300 },

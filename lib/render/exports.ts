@@ -1,4 +1,4 @@
-import type { Nas, NasExport } from '../config/schema.ts';
+import type { NasExport } from '../config/schema.ts';
 
 /** Where a Linux NAS keeps the exports of this lab. */
 export const EXPORTS_FILE = '/etc/exports.d/homelab.exports';
@@ -31,23 +31,4 @@ export function activeExports(output: string): { path: string; client: string }[
     path: path.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8))),
     client,
   }));
-}
-
-/** What to enter at a NAS whose exports no script can set. */
-export function settingsToEnter(
-  nas: Pick<Nas, 'name' | 'kind' | 'nfs_version'>,
-  { export: wanted, addresses }: Allowed,
-): string {
-  const { name, path } = wanted;
-  const clients = addresses.join(', ');
-  if (nas.kind === 'synology')
-    return [
-      `${nas.name}, export ${path}: Control Panel → Shared Folder → ${name} → Edit → NFS Permissions`,
-      `one rule for each of ${clients}, and no other; privilege Read/Write; squash: No mapping; security: sys`,
-      `File Services → NFS: maximum protocol NFSv${nas.nfs_version} or newer`,
-    ].join('; ');
-  return [
-    `${nas.name}, export ${path}: in UniFi Drive's NFS settings`,
-    `shared drive ${name} for each of ${clients}, and no other; read and write; no squash (root stays root); NFS version ${nas.nfs_version}`,
-  ].join(': ');
 }
