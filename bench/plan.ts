@@ -104,7 +104,7 @@ function chain(lab: Lab): Plan[] {
     planProvision(lab, provision, { differing: [], variables: 'v.json', environment: {}, limit: [] }),
     planK3s(lab, { hosts: Object.fromEntries(hosts), cluster: { answers: false, reason: down.reason } }),
     planMetallb(lab, { answers: false, reason: down.reason }),
-    planNfs(lab, { nas: {}, nodes: {}, storages: { ...none, value: [] }, cluster: down }),
+    planNfs(lab, { nas: {}, hosts: {}, storages: { ...none, value: [] }, cluster: down, applications: [], now: 0 }),
     planIngress(lab, { cluster: down }),
   ];
 }
