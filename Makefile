@@ -7,15 +7,15 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup plan up check rehearse test bench lint typecheck schema \
-	build-template provision install-k3s install-metallb setup-nfs setup-ingress \
-	new-ingress backup-postgres restore-postgres network
+	build-template provision install-k3s install-metallb setup-nfs etcd-snapshot setup-ingress \
+	new-ingress backup-postgres backup-install restore-postgres kubeconfig remove-node uninstall-k3s network
 
 CONFIG ?= homelab.yaml
 SWITCH = $(if $(filter 1 yes true,$($(1))),$(2),$(if $(filter-out 0 no false,$($(1))),$(error $(1)=$($(1)): say 1 or 0)))
 FLAGS = $(strip --config '$(CONFIG)' $(call SWITCH,DRY_RUN,--dry-run) $(call SWITCH,YES,--yes) $(if $(LIMIT),--limit '$(LIMIT)')) $(ARGS)
 SCRIPT = node --import tsx scripts
 INSTALLED = node_modules/.package-lock.json
-CHAIN = build-template provision install-k3s install-metallb setup-nfs setup-ingress
+CHAIN = build-template provision install-k3s install-metallb setup-nfs etcd-snapshot setup-ingress
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1#/p' $(firstword $(MAKEFILE_LIST)) | awk -F'#' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -51,6 +51,9 @@ install-metallb: $(INSTALLED) ## the load balancer
 setup-nfs: $(INSTALLED) ## exports, and the StorageClass nfs-client
 	$(SCRIPT)/setup-nfs.ts $(FLAGS)
 
+etcd-snapshot: $(INSTALLED) ## snapshots of etcd to the NAS, at k3s.etcd_snapshots.schedule
+	$(SCRIPT)/etcd-snapshot.ts install $(FLAGS)
+
 setup-ingress: $(INSTALLED) ## cert-manager, issuers, the redirect
 	$(SCRIPT)/setup-ingress.ts $(FLAGS)
 
@@ -60,8 +63,20 @@ new-ingress: $(INSTALLED) ## ARGS="NAME --host H --service S --port P": an appli
 backup-postgres: $(INSTALLED) ## dump every database, restore the dump to prove it
 	$(SCRIPT)/backup-postgres.ts run $(FLAGS)
 
+backup-install: $(INSTALLED) ## let it run by itself, as a CronJob in the cluster (ARGS=--cron: by this machine's cron)
+	$(SCRIPT)/backup-postgres.ts install $(FLAGS)
+
 restore-postgres: $(INSTALLED) ## ARGS="SET --server S --database D": restore beside, compare, swap
 	$(SCRIPT)/restore-postgres.ts $(FLAGS)
+
+kubeconfig: $(INSTALLED) ## the lab in your ~/.kube/config, beside what is there
+	$(SCRIPT)/kubeconfig.ts $(FLAGS)
+
+remove-node: $(INSTALLED) ## ARGS=NAME: a node out of the cluster for good, alive or dead
+	$(SCRIPT)/remove-node.ts $(FLAGS)
+
+uninstall-k3s: $(INSTALLED) ## K3s off every node, with all that the cluster holds
+	$(SCRIPT)/uninstall-k3s.ts $(FLAGS)
 
 network: $(INSTALLED) ## who has which address (ARGS="…" for the rest)
 	$(SCRIPT)/network.ts list --config '$(CONFIG)' $(ARGS)

@@ -226,6 +226,14 @@ acts('a secret of the lab is made once, kept at 0600, and can be referred to', a
   assert.not.match(JSON.stringify(context.journaled), uploads[0]!);
 });
 
+acts('a file of this machine is uploaded by its name: the port streams it', async () => {
+  const uploads: unknown[] = [];
+  const ports = fakePorts({ ssh: { upload: async (...call) => void uploads.push(call) } });
+  const content = { file: '/cache/images.tar.zst', sha256: 'f'.repeat(64) };
+  await run(world(ports), step('a', { kind: 'upload', host: 'cp-01', path: '/x', content, mode: '0644', deadline: 9 }));
+  assert.equal(uploads, [['cp-01', '/x', content, { mode: '0644', owner: undefined, sudo: true, deadline: 9 }]]);
+});
+
 acts('a download is compared with the hash that was recorded, and recorded', async () => {
   const expected: unknown[] = [];
   const ports = fakePorts({

@@ -133,6 +133,7 @@ test('the chain runs with them', async () => {
   ends(await make('new-ingress', ingress), 0);
   if (postgresql) {
     ends(await make('backup-postgres'), 0);
+    ends(await make('backup-install'), 0);
     ends(await make('restore-postgres', `--server main --database ${SAMPLE_DATABASE}`), 0);
   }
   await make('check');
@@ -183,12 +184,16 @@ test('they are in no object of the cluster but Secrets, which a snapshot leaves 
   assert.equal(found(JSON.stringify(lab.snapshot()), everyCanary()), []);
 });
 
-/** Where a secret must be: the owner's .env, ours, K3s's own token files, and what K3s keeps of its objects. */
+/**
+ * Where a secret must be: the owner's .env, ours, K3s's own token files, what K3s keeps of its objects, and the snapshots of
+ * etcd on the NAS, which hold all of it and the token without which they could not be restored on new machines.
+ */
 const NEEDED = [
   /^\.env$/,
   /^\.state\/homelab\/secrets\/k3s-token$/,
   /^machines\/\d+\/root\/etc\/rancher\/k3s\/config\.yaml$/,
   /^machines\/\d+\/root\/var\/lib\/rancher\/k3s\/(server|agent)\//,
+  /^nas\/synology\/k3s-backups\/etcd\/homelab\//,
 ];
 
 function everyCanary(): Canary[] {

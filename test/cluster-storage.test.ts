@@ -70,7 +70,7 @@ test('storage: nfs binds at once into {namespace}-{pvc}, local-path when somebod
   assert.ok(existsSync(join(nas, 'default-media')), 'onDelete: retain');
   assert.match(
     (await lab.apply(first, { ...CLASS, parameters: { server: 'other' } })).stderr ?? '',
-    /updates to parameters are forbidden/,
+    /parameters: Invalid value: .*: field is immutable/,
   );
 });
 

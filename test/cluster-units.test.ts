@@ -146,7 +146,10 @@ test('a restart keeps the cluster; with half of the servers stopped there is no 
   await lab.cluster.units.get('k3s')?.stop(second);
   const silent = await lab.kubectl(first, ['get', 'nodes']);
   assert.is(silent.code, 1);
-  assert.match(silent.stderr ?? '', /etcdserver: request timed out/);
+  assert.match(
+    silent.stderr ?? '',
+    /^Error from server \(Timeout\): the server was unable to return a response in the time allotted/,
+  );
   assert.match((await lab.kubectl(second, ['get', 'nodes'])).stderr ?? '', /127\.0\.0\.1:6443 was refused/);
   assert.is(lab.table().dial['10.20.11.81:6443'], null);
   assert.ok(await start(lab, 'k3s', second));
@@ -182,23 +185,10 @@ test('kubectl on an agent, and without root', async ({ lab }) => {
   assert.match(plain?.stderr ?? '', /k3s\.yaml: permission denied/);
 });
 
-test('snapshots of etcd are saved and listed', async ({ lab }) => {
-  const first = await firstServer(lab);
-  const k3s = (...args: string[]) =>
-    lab.cluster.programs.get('k3s')?.({
-      host: first,
-      argv: ['k3s', ...args],
-      env: {},
-      cwd: '/',
-      stdin: '',
-      root: true,
-    });
-  assert.match(
-    (await k3s('etcd-snapshot', 'save', '--name', 'before'))?.stdout ?? '',
-    /Snapshot before-k3s-cp-01-\d+ saved/,
-  );
-  assert.match((await k3s('etcd-snapshot', 'ls'))?.stdout ?? '', /before-k3s-cp-01-\d+ file:/);
-  assert.match((await k3s('--version'))?.stdout ?? '', /^k3s version v1\.36\.5\+k3s1 \(/);
+test('k3s says its version', async ({ lab }) => {
+  const host = await firstServer(lab);
+  const call = { host, argv: ['k3s', '--version'], env: {}, cwd: '/', stdin: '', root: true };
+  assert.match((await lab.cluster.programs.get('k3s')?.(call))?.stdout ?? '', /^k3s version v1\.36\.5\+k3s1 \(/);
 });
 
 test.run();

@@ -25,6 +25,13 @@ const table: [what: string, desired: KubeObject, live: KubeObject, paths: string
   ['no spec at all for an empty one', object({}), object(undefined), []],
   ['false that is left out', object({ hostNetwork: false }), object({}), []],
   [
+    'the empty value of a variable, which is left out',
+    object(container({ name: 'a', env: [{ name: 'X', value: '' }] })),
+    object(container({ name: 'a', env: [{ name: 'X' }] })),
+    [],
+  ],
+  ['an empty value elsewhere', object({ value: '' }), object({}), ['spec.value']],
+  [
     'false that means something',
     object({ automountServiceAccountToken: false }),
     object({}),

@@ -14,7 +14,7 @@ let lab: ProvisionLab;
 let pve: Pve;
 
 test.before(async () => {
-  lab = await startProvisionLab(['terraform', 'packer']);
+  lab = await startProvisionLab(['terraform', 'packer'], { withNas: true });
   await lab.putTemplates();
   const { code, stderr } = await lab.run('provision');
   assert.equal(code, 0, stderr);

@@ -9,6 +9,7 @@ import { makeWorkspace, type Workspace } from '../lib/lab/workspace.ts';
 import { openLab } from '../lib/lab-context.ts';
 import { labPaths, TOOLKIT } from '../lib/paths.ts';
 import { learn, parseHostKey } from '../lib/ports/known-hosts.ts';
+import { nodeArgv } from './node-argv.ts';
 
 const absent: Component = { state: 'skipped', why: 'not part of this test' };
 const found: Found = { terraform: absent, packer: absent, postgresql: absent };
@@ -43,9 +44,9 @@ export async function startFullLab(): Promise<FullLab> {
   }
   const script: FullLab['script'] = (name, ...args) =>
     new Promise((resolve) => {
-      const argv = ['--import', 'tsx', join(TOOLKIT, 'scripts', `${name}.ts`), '--config', configFile, ...args];
+      const [node = '', ...argv] = [...nodeArgv(`scripts/${name}.ts`), '--config', configFile, ...args];
       const options = { cwd: TOOLKIT, env: { PATH: process.env.PATH, HOME: root }, maxBuffer: 16 * 1024 * 1024 };
-      execFile(process.execPath, argv, options, (error, stdout, stderr) => {
+      execFile(node, argv, options, (error, stdout, stderr) => {
         resolve({ code: error ? (typeof error.code === 'number' ? error.code : 1) : 0, stdout, stderr });
       });
     });

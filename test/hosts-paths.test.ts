@@ -100,6 +100,8 @@ for (const [text, expected] of [
   ['case $x in /*) echo abs ;; esac', 'case $x in R/*) echo abs ;; esac'],
   ['#!/bin/sh\nset -e', '#!/bin/sh\nset -e'],
   ['/opt/tool /x && sudo -n /opt/tool', 'RUN/opt/tool R/x && sudo -n RUN/opt/tool'],
+  ['f() { /opt/tool /x; }; g () { /opt/tool; }', 'f() { RUN/opt/tool R/x; }; g () { RUN/opt/tool; }'],
+  ['{ /opt/tool /x; } > /y; $( cat /z ) /x', '{ RUN/opt/tool R/x; } > R/y; $( cat R/z ) R/x'],
   ['x=$(/usr/local/bin/k3s -v)', 'x=$(RUN/usr/local/bin/k3s -v)'],
   ['sha256sum /usr/local/bin/k3s', 'sha256sum R/usr/local/bin/k3s'],
   ['echo a/b ./c "d / e" 1/2 and/or', 'echo a/b ./c "d R/ e" 1/2 and/or'],

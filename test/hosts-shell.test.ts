@@ -68,6 +68,9 @@ test('a script file, a script on stdin and nested shells are rewritten too', asy
   assert.is(host.readFile('/srv/stdin'), 'arg\nafter\n');
   assert.is((await lab.ssh.run(HOST, ['/opt/outer.sh'])).code, 0, 'by its path');
   assert.is((await sh('/opt/outer.sh && sudo -n /opt/outer.sh')).code, 0, 'by its path in a text');
+  host.writeFile('/opt/late.sh', '#!/bin/sh\nhostname > /srv/waited\n', 0o755);
+  assert.is((await sh('timeout 60 /opt/late.sh')).code, 0, 'behind timeout');
+  assert.is(host.readFile('/srv/waited'), 'mine\n');
 });
 
 test('a script that writes scripts: what it leaves runs, and reads as the host would have it', async () => {

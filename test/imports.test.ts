@@ -48,7 +48,7 @@ function closure(file: string): Map<string, string[]> {
 const PURE = /^lib\/(plan|render|ledger)\//;
 const WORLD =
   /^(node:)?(fs|fs\/promises|child_process|net|http|https|http2|tls|dgram|dns|os|process|readline|worker_threads|timers.*)$/;
-const CLIENTS = /^(zx|ssh2|proxmox-api|undici|pg|selfsigned|busboy|ora|tsx)$/;
+const CLIENTS = /^(zx(\/core)?|ssh2|proxmox-api|undici|pg|selfsigned|busboy|ora|tsx|esbuild)$/;
 
 test('every import leads somewhere', () => {
   const missing = imports.filter(
@@ -109,7 +109,9 @@ test('what observes cannot change anything: it gets Readers, and names no writer
 
 test('programs, SSH, Proxmox and HTTP are reached through ports only', () => {
   const allowed = /^(lib\/(ports|lab)\/|test\/|bench\/)/;
-  const wrong = imports.filter(({ file, from }) => /^(zx|ssh2|proxmox-api|undici)$/.test(from) && !allowed.test(file));
+  const wrong = imports.filter(
+    ({ file, from }) => /^(zx(\/core)?|ssh2|proxmox-api|undici)$/.test(from) && !allowed.test(file),
+  );
   assert.equal(said(wrong), []);
 });
 
@@ -118,8 +120,15 @@ test("PostgreSQL's client is used by the backup engine only", () => {
   assert.equal(said(wrong), []);
 });
 
+test('esbuild is used by what makes the bundle of the backup engine, and by what compiles tests, only', () => {
+  assert.equal(said(imports.filter(({ from }) => from === 'esbuild')), [
+    'lib/backup/bundle.ts imports esbuild',
+    'test/compile.ts imports esbuild',
+  ]);
+});
+
 test('the rules find what they forbid', () => {
-  assert.ok(closure('lib/run.ts').has('zx'), 'lib/run.ts reaches zx through its ports');
+  assert.ok(closure('lib/run.ts').has('zx/core'), 'lib/run.ts reaches zx through its ports');
   assert.ok(imports.some(({ file, from, typeOnly }) => file === 'lib/main.ts' && from === 'lib/apply.ts' && typeOnly));
   assert.ok(imports.some(({ file, from, typeOnly }) => file === 'lib/main.ts' && from === 'lib/run.ts' && !typeOnly));
 });

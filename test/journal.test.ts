@@ -1,4 +1,13 @@
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { suite } from 'uvu';
@@ -60,6 +69,42 @@ test('a JSON line each, on disk at once, redacted wherever a secret slipped in',
   );
   for (const { t } of lines) assert.match(t, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
   assert.equal(JSON.parse(text.split('\n')[0]!).args, ['--token', '[secret TOKEN]']);
+});
+
+const DAY = 86_400_000;
+const NOW = new Date('2026-11-27T02:00:00.000Z');
+const at = (days: number): Date => new Date(NOW.getTime() - days * DAY);
+
+/** The journal of a run so many days ago, last written to then, or `written` days ago. */
+function journalOf(state: string, days: number, { written = days, script = 'provision' } = {}): string {
+  const journal = openJournal(state, script, secrets(), at(days));
+  journal.close();
+  utimesSync(journal.file!, at(written), at(written));
+  return basename(journal.file!);
+}
+
+test('journals older than 90 days go, when there are 50 newer ones; nothing else in the folder does', () => {
+  const state = join(folder, 'long');
+  const runs = join(state, 'runs');
+  mkdirSync(runs, { recursive: true });
+  const old = [91, 120, 700].map((days) => journalOf(state, days));
+  const busy = journalOf(state, 100, { written: 1 });
+  const young = journalOf(state, 89);
+  const others = ['notes.jsonl', '2020-01-01T00-00-00-000Z-kept.txt', '2020-01-01T00-00-00-000Z-a-folder-1.jsonl'];
+  for (const name of others.slice(0, 2)) writeFileSync(join(runs, name), '');
+  mkdirSync(join(runs, others[2]!));
+  for (const name of others) utimesSync(join(runs, name), at(900), at(900));
+  const last = Array.from({ length: 45 }, (_, i) => journalOf(state, i + 1));
+
+  assert.equal(readdirSync(runs).sort(), [...old, busy, young, ...others, ...last].sort(), 'there are 50');
+  const today = [0.4, 0.3, 0.2, 0].map((days) => journalOf(state, days));
+  assert.equal(
+    readdirSync(runs).sort(),
+    [busy, young, ...others, ...last, ...today].sort(),
+    'what is young, or was written to since, or no journal, stays',
+  );
+  journalOf(state, -200);
+  assert.is(readdirSync(runs).filter((name) => !others.includes(name)).length, 50, 'the newest 50 stay, however old');
 });
 
 test.run();

@@ -33,7 +33,10 @@ const greet: Script<Seen, GreetArgs> = {
   observe: async (_lab, { files }) => ({ text: await files.text(target) }),
   plan: (_lab, seen, { name = 'world', loud }): Plan => {
     if (name === 'nobody')
-      return { steps: [], notes: [{ level: 'blocker', text: 'nobody is there', fix: 'name somebody' }] };
+      return {
+        steps: [],
+        notes: [{ level: 'blocker', text: 'nobody is there', fix: 'name somebody: npx tsx scripts/greet.ts ann' }],
+      };
     if (seen.text !== undefined && !loud) return { steps: [], notes: [] };
     const destroys = seen.text === undefined ? undefined : [target];
     const action = { kind: 'write', path: target, content: `hello ${name}` } as const;
@@ -111,6 +114,11 @@ calls('of a family: unknown commands get a suggestion, none is an error', async 
     [['relese'], /unknown command 'relese'\n\(Did you mean release\?\)/],
     [[], /Usage: words/],
     [['greet', '--dry-rum'], /Did you mean --dry-run\?/],
+    [
+      ['greet', '--config', config, 'ann', 'release'],
+      /too many arguments for 'greet'[\s\S]*\nto fix: release is a command of its own: npx tsx scripts\/words\.ts release\n$/,
+    ],
+    [['greet', 'ann', 'bob'], /too many arguments for 'greet'.*\n\(--help says what there is\)\n$/],
   ];
   for (const [argv, said] of cases) {
     const { code, stderr } = await captured(() => main(family, argv));
@@ -196,7 +204,22 @@ beats('a blocker stops before anything changes: 1, and 3 with --check', async ()
   const { code, stderr } = await run('--config', config, 'nobody');
   assert.is(code, 1);
   assert.match(stderr, 'blocker: nobody is there; name somebody');
+  assert.match(stderr, 'greet: nothing was changed; first put right what blocks it\n');
   assert.is((await run('--config', config, 'nobody', '--check')).code, 3);
+});
+
+beats('a command that it names would be for the lab of this folder: it says what makes it this one', async () => {
+  const reminder = `(for this lab, add --config ${config} to the commands that are named here)`;
+  for (const more of [[], ['--dry-run']])
+    assert.match((await run('--config', config, 'nobody', ...more)).stderr, reminder, more.join());
+  assert.not.match((await run('--config', config, 'ann', '--dry-run')).stderr, 'add --config');
+  const here = process.cwd();
+  process.chdir(folder);
+  try {
+    assert.not.match((await run('nobody')).stderr, 'add --config');
+  } finally {
+    process.chdir(here);
+  }
 });
 
 beats('nothing is destroyed without the name of the lab', async () => {

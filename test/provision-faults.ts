@@ -11,6 +11,7 @@ import { TOOLKIT } from '../lib/paths.ts';
 import { realExec } from '../lib/ports/exec.ts';
 import { buildPorts } from '../lib/ports/index.ts';
 import type { Ports } from '../lib/ports/types.ts';
+import { nodeArgv } from './node-argv.ts';
 import { type ProvisionLab, type ProvisionLabOptions, startProvisionLab } from './provision-lab.ts';
 
 export type Ran = {
@@ -93,9 +94,8 @@ export async function startFaultLab(
   const running = new Set<ChildProcess>();
 
   const start = (args: readonly string[] = [], preload?: string): Run => {
-    const imports = ['--import', 'tsx', ...(preload ? ['--import', preload] : [])];
-    const argv = [...imports, 'scripts/provision.ts', '--config', workspace.configFile, '--yes'];
-    const child = spawn(process.execPath, [...argv, ...args], {
+    const [node = '', ...argv] = nodeArgv('scripts/provision.ts', ...(preload ? [preload] : []));
+    const child = spawn(node, [...argv, '--config', workspace.configFile, '--yes', ...args], {
       ...{ cwd: TOOLKIT, stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env.PATH, HOME: process.env.HOME } },
     });
     running.add(child);

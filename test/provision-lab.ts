@@ -7,6 +7,7 @@ import { LabCa } from '../lib/lab/ca.ts';
 import { findComponents } from '../lib/lab/components.ts';
 import { EndpointFile } from '../lib/lab/endpoint-file.ts';
 import { genericPrograms, LabMachines } from '../lib/lab/hosts/index.ts';
+import { startNas } from '../lib/lab/nas/index.ts';
 import { type LabPve, type PveOptions, startPve } from '../lib/lab/pve/index.ts';
 import { installTools, type Tool } from '../lib/lab/tools/index.ts';
 import type { GuestSpec, World } from '../lib/lab/types.ts';
@@ -21,6 +22,7 @@ import { placeTemplates } from '../lib/plan/template-placement.ts';
 import { realExec } from '../lib/ports/exec.ts';
 import { realFiles } from '../lib/ports/files.ts';
 import type { Outcome } from '../lib/ports/types.ts';
+import { nodeArgv } from './node-argv.ts';
 
 export type ProvisionLab = {
   workspace: Workspace;
@@ -44,12 +46,14 @@ export type ProvisionLabOptions = {
   dhcp?: (spec: GuestSpec) => string;
   /** The token's privileges by path; default: those of a homelab role. */
   privileges?: (config: Config) => Record<string, readonly string[]>;
+  /** With its NAS: `check` finds nothing about them then. Default: false. */
+  withNas?: boolean;
 };
 
 /** Proxmox and its guests on loopback, without cluster and NAS: what build-template and provision need. */
 export async function startProvisionLab(
   standIns: readonly Tool[],
-  { configFile = join(TOOLKIT, 'homelab.yaml'), latency, dhcp, privileges }: ProvisionLabOptions = {},
+  { configFile = join(TOOLKIT, 'homelab.yaml'), latency, dhcp, privileges, withNas = false }: ProvisionLabOptions = {},
 ): Promise<ProvisionLab> {
   const folder = mkdtempSync(join(tmpdir(), 'homelab-provision-'));
   const ca = await LabCa.create();
@@ -57,7 +61,7 @@ export async function startProvisionLab(
   const found = await findComponents(exec, [...standIns, 'postgresql']);
   const workspace = makeWorkspace(configFile, join(folder, 'lab'), ca, found);
   const { config, publicKey, tokenSecret } = workspace;
-  installTools(join(workspace.folder, 'bin'), standIns);
+  installTools(join(workspace.folder, 'bin'), standIns, nodeArgv);
   const endpoints = new EndpointFile(workspace.endpointsFile);
   const spare = [0, 1, 2].flatMap((n) =>
     (['server', 'agent'] as const).map((role) => ({ name: `spare-${n}-${role}`, role })),
@@ -65,8 +69,13 @@ export async function startProvisionLab(
   const { ledger } = allocateAll(openLedger(config, []), [...config.k3s.nodes, ...spare], '2026-01-01');
   for (const { address } of ledger.leases) endpoints.set(address, null);
   const build = await startBuildPort(endpoints);
-  const world: World = { programs: new Map(), units: new Map(), route: () => undefined };
-  for (const [name, program] of genericPrograms(world)) world.programs.set(name, program);
+  const nas = withNas ? await startNas(config, join(workspace.folder, 'nas'), endpoints, () => undefined) : undefined;
+  const world: World = {
+    programs: new Map(),
+    units: new Map(),
+    route: (_from, address, port) => nas?.route(address, port),
+  };
+  for (const [name, program] of genericPrograms(world, { nas })) world.programs.set(name, program);
   const machines = new LabMachines({
     folder: join(workspace.folder, 'machines'),
     world,
@@ -97,19 +106,10 @@ export async function startProvisionLab(
     ...{ workspace, pve, machines },
     state: join(workspace.folder, '.state', config.name),
     run: (script, ...args) =>
-      exec.run(
-        [
-          process.execPath,
-          '--import',
-          'tsx',
-          `scripts/${script}.ts`,
-          '--config',
-          workspace.configFile,
-          '--yes',
-          ...args,
-        ],
-        { cwd: TOOLKIT, deadline: 120 },
-      ),
+      exec.run([...nodeArgv(`scripts/${script}.ts`), '--config', workspace.configFile, '--yes', ...args], {
+        cwd: TOOLKIT,
+        deadline: 120,
+      }),
     putTemplates: async (...nodes) => {
       const { lab, settings } = openLab(workspace.configFile, {});
       const stamp = wantedStamp(lab, await readSources(lab, realFiles(exec), { settings }));
@@ -124,6 +124,7 @@ export async function startProvisionLab(
       await pve.close();
       await machines.close();
       build.close();
+      await nas?.close();
       rmSync(folder, { recursive: true, force: true });
     },
   };

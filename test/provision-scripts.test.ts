@@ -4,6 +4,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import { TOOLKIT } from '../lib/paths.ts';
+import { nodeArgv } from './node-argv.ts';
 import { type ProvisionLab, startProvisionLab } from './provision-lab.ts';
 
 /** Whole scripts against the emulated Proxmox and its guests, with the stand-ins for Packer and Terraform. */
@@ -37,8 +38,11 @@ async function result(script: string, ...args: string[]): Promise<Result> {
 
 /** Starts a script and kills it, and it alone, as soon as it has started that step. */
 async function killedAt(script: string, step: string): Promise<void> {
-  const argv = ['--import', 'tsx', `scripts/${script}.ts`, '--config', lab.workspace.configFile, '--yes', '--verbose'];
-  const child = spawn(process.execPath, argv, { cwd: TOOLKIT, stdio: ['ignore', 'ignore', 'pipe'] });
+  const [node = '', ...argv] = nodeArgv(`scripts/${script}.ts`);
+  const child = spawn(node, [...argv, '--config', lab.workspace.configFile, '--yes', '--verbose'], {
+    cwd: TOOLKIT,
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
   let said = '';
   child.stderr.on('data', (chunk: Buffer) => {
     said += chunk.toString();

@@ -1,7 +1,9 @@
+import { createHash } from 'node:crypto';
 import * as fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { limited } from '../lib/limit.ts';
+import { planForJson } from '../lib/plan-json.ts';
 import { inOrder, joinPlans, noSteps, type Plan, references, type Step } from '../lib/step.ts';
 
 const test = suite('plans');
@@ -88,5 +90,28 @@ test('--limit keeps steps of these hosts and of none', () => {
 function ids(steps: readonly Step[]): string {
   return steps.map(({ id }) => id).join(' ');
 }
+
+test('as JSON: what is longer than anybody reads is told by its hash and size, the rest as it is', () => {
+  const engine = `${'é'.repeat(40_000)}\n`;
+  const object = (text: string) => ({
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: 'code' },
+    data: { 'backup.cjs': text, 'config.json': '{}' },
+  });
+  const plan = (text: string): Plan => ({
+    steps: [
+      {
+        ...{ id: 'code', title: 'apply it', why: 'absent' },
+        action: { kind: 'kube', verb: 'apply', objects: [object(text)], deadline: 5 },
+      },
+    ],
+    notes: [],
+  });
+  const sha256 = createHash('sha256').update(engine).digest('hex');
+  const printed = JSON.stringify(planForJson(plan(engine)));
+  assert.is(printed, JSON.stringify(plan('TEXT')).replace('"TEXT"', JSON.stringify({ sha256, bytes: 80_001 })));
+  assert.equal(planForJson(plan('x'.repeat(9000))), plan('x'.repeat(9000)), 'scripts and manifests stay readable');
+});
 
 test.run();

@@ -5,6 +5,7 @@ import type { Tool } from '../lib/lab/tools/index.ts';
 import { openLab } from '../lib/lab-context.ts';
 import { TOOLKIT } from '../lib/paths.ts';
 import { buildPorts } from '../lib/ports/index.ts';
+import { nodeArgv } from './node-argv.ts';
 import { type ProvisionLab, startProvisionLab } from './provision-lab.ts';
 
 /** How a run of build-template ended, and all that it said, in one line. */
@@ -65,16 +66,8 @@ export async function startTemplateLab(
   const running = new Set<ChildProcess>();
 
   const start = (...args: string[]): Run => {
-    const argv = [
-      '--import',
-      'tsx',
-      'scripts/build-template.ts',
-      '--config',
-      workspace.configFile,
-      '--yes',
-      '--verbose',
-    ];
-    const child = spawn(process.execPath, [...argv, ...args], {
+    const [node = '', ...argv] = nodeArgv('scripts/build-template.ts');
+    const child = spawn(node, [...argv, '--config', workspace.configFile, '--yes', '--verbose', ...args], {
       ...{ cwd: TOOLKIT, stdio: ['ignore', 'pipe', 'pipe'] },
     });
     running.add(child);

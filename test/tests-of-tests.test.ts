@@ -18,7 +18,10 @@ test('every test file is run, runs its suites, and keeps none to itself', () => 
   );
   for (const name of files) {
     const text = readFileSync(join(FOLDER, name), 'utf8');
-    const suites = [...text.matchAll(/^const (\w+) = suite(?:<.*>)?\(/gm)].map(([, variable]) => variable);
+    const suites = [
+      ...text.matchAll(/^const (\w+) = suite(?:<.*>)?\(/gm),
+      ...text.matchAll(/^const \{ (\w+), test \} = await labSuite\(/gm),
+    ].map(([, variable]) => variable);
     assert.ok(suites.length > 0 || /^test\.run\(\)/m.test(text), `${name} has no suite`);
     for (const variable of suites) assert.match(text, `\n${variable}.run();`, `${name}: ${variable}.run() is missing`);
     assert.not.match(text, /^\w+\.only\(/m, `${name} runs a part of itself only`);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import { TOOLKIT } from '../lib/paths.ts';
 import { realExec } from '../lib/ports/exec.ts';
+import { nodeArgv } from './node-argv.ts';
 import { type ProvisionLab, startProvisionLab } from './provision-lab.ts';
 
 /** Whole scripts where Terraform or Packer is missing, wrong or failing: named, before anything changed. */
@@ -38,7 +39,7 @@ const failing = (command: string, says: string): string =>
 
 /** Runs a script with nothing on PATH but what the lab has. */
 async function run(script: string, ...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const argv = [process.execPath, '--import', 'tsx', `scripts/${script}.ts`, '--config', lab.workspace.configFile];
+  const argv = [...nodeArgv(`scripts/${script}.ts`), '--config', lab.workspace.configFile];
   return realExec().run([...argv, ...args], { cwd: TOOLKIT, deadline: 120, env: { PATH: none } });
 }
 
