@@ -28,7 +28,15 @@ const LONG =
 /** Seconds after which a file is ended; the slowest, with the real Terraform, or real NFS, take two minutes on two cores. */
 const DEADLINE = 420;
 
+/**
+ * So many files that failed beside others are run once more, alone: deadlines and races are real here, and a machine that
+ * was busy elsewhere for some seconds breaks them. Both runs are printed, and it is said at the end. More of them than
+ * this are no accident.
+ */
+const AGAIN = 3;
+
 export type Verdict = { passed: number; failed: number; skipped: number; why?: string };
+type Ran = { file: string; verdict: Verdict; output: string; seconds: number };
 
 /** What uvu's summary and the exit code of one file amount to. */
 export function judge(output: string, code: number | null): Verdict {
@@ -77,27 +85,37 @@ async function main(words: readonly string[]): Promise<number> {
     process.env[COMPILED] = folder;
   }
   const before = privateTmp();
-  const sum: Verdict = { passed: 0, failed: 0, skipped: 0 };
-  const failures: string[] = [];
+  const run = async (file: string): Promise<Ran> => {
+    const ran = await runFile(file, own.includes(file) ? before : []);
+    report(ran);
+    return ran;
+  };
+  const ran: Ran[] = [];
+  const all = waiting.length;
   const worker = async (): Promise<void> => {
-    for (let file = waiting.shift(); file; file = waiting.shift()) {
-      const { verdict, output, seconds } = await runFile(file, own.includes(file) ? before : []);
-      sum.passed += verdict.passed;
-      sum.failed += verdict.failed;
-      sum.skipped += verdict.skipped;
-      const name = basename(file, '.test.ts');
-      const counts = `${verdict.passed} passed${verdict.skipped ? `, ${verdict.skipped} skipped` : ''}`;
-      console.log(`${verdict.failed ? '✗' : '✓'} ${name.padEnd(28)} ${counts}  ${seconds.toFixed(1)} s`);
-      if (verdict.failed > 0) {
-        failures.push(`${name}: ${verdict.why ?? `${verdict.failed} failed`}`);
-        console.log(`${output.trimEnd()}\n`);
-      }
-    }
+    for (let file = waiting.shift(); file; file = waiting.shift()) ran.push(await run(file));
   };
   await Promise.all(Array.from({ length: SIDE_BY_SIDE }, worker));
-  for (const failure of failures) console.log(`✗ ${failure}`);
-  console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`);
-  return sum.failed > 0 ? 1 : 0;
+
+  const bad = (): Ran[] => ran.filter(({ verdict }) => verdict.failed > 0);
+  const again = all > 1 && bad().length <= AGAIN ? bad() : [];
+  for (const first of again) ran[ran.indexOf(first)] = await run(first.file);
+  for (const { file, verdict } of bad()) console.log(`✗ ${named(file)}: ${verdict.why ?? `${verdict.failed} failed`}`);
+  for (const { file } of again)
+    if (!bad().some((still) => still.file === file))
+      console.log(`! ${named(file)}: passed only when nothing ran beside it`);
+  const sum = (count: 'passed' | 'failed' | 'skipped'): number => ran.reduce((n, { verdict }) => n + verdict[count], 0);
+  console.log(`${sum('passed')} passed, ${sum('failed')} failed, ${sum('skipped')} skipped`);
+  return sum('failed') > 0 ? 1 : 0;
+}
+
+const named = (file: string): string => basename(file, '.test.ts');
+
+/** One file's line, and all that it printed where it failed. */
+function report({ file, verdict, output, seconds }: Ran): void {
+  const counts = `${verdict.passed} passed${verdict.skipped ? `, ${verdict.skipped} skipped` : ''}`;
+  console.log(`${verdict.failed ? '✗' : '✓'} ${named(file).padEnd(28)} ${counts}  ${seconds.toFixed(1)} s`);
+  if (verdict.failed > 0) console.log(`${output.trimEnd()}\n`);
 }
 
 /** Files under way, by process group. */
@@ -112,10 +130,7 @@ function end(group: number): void {
 }
 
 /** @param before what comes before the command */
-function runFile(
-  file: string,
-  before: readonly string[],
-): Promise<{ verdict: Verdict; output: string; seconds: number }> {
+function runFile(file: string, before: readonly string[]): Promise<Ran> {
   const began = performance.now();
   return new Promise((done) => {
     const [node = '', ...started] = nodeArgv(file);
@@ -149,7 +164,7 @@ function runFile(
       if (child.pid !== undefined) running.delete(child.pid);
       const verdict = judge(output, code);
       if (late) verdict.why = `not done within ${DEADLINE} s`;
-      done({ verdict, output, seconds: (performance.now() - began) / 1000 });
+      done({ file, verdict, output, seconds: (performance.now() - began) / 1000 });
     });
   });
 }

@@ -55,35 +55,64 @@ test('what uvu says, and what it amounts to', () => {
   }
 });
 
-test('a file that runs no test fails; so does one that ends early', () => {
+/** Runs files of that content, in a folder of their own. */
+function runFiles(files: Record<string, string>): { status: number | null; stdout: string } {
   const folder = mkdtempSync(join(tmpdir(), 'homelab-'));
   const uvu = `import { test } from '${join(TOOLKIT, 'node_modules/uvu/dist/index.mjs')}';\n`;
-  const files: Record<string, string> = {
-    good: `${uvu}test('a', () => {});\ntest.run();`,
-    forgotten: `${uvu}test('a', () => {});`,
-    empty: `${uvu}test.run();`,
-    early: `${uvu}test('a', () => new Promise(() => {}));\ntest.run();`,
-    exits: `${uvu}test('a', () => process.exit(0));\ntest.run();`,
-    broken: `import './no-such-file.ts';`,
-    bad: `${uvu}test('a', () => { throw new Error('bad'); });\ntest('b', () => {});\ntest.run();`,
-  };
   try {
     const paths = Object.entries(files).map(([name, text]) => {
       const path = join(folder, `${name}.test.ts`);
-      writeFileSync(path, text);
+      writeFileSync(path, text.replace('UVU', uvu).replaceAll('FOLDER', folder));
       return path;
     });
-    const { status, stdout } = spawnSync(process.execPath, ['--import', 'tsx', join(FOLDER, 'run.ts'), ...paths], {
-      cwd: TOOLKIT,
-      encoding: 'utf8',
+    return spawnSync(process.execPath, ['--import', 'tsx', join(FOLDER, 'run.ts'), ...paths], {
+      ...{ cwd: TOOLKIT, encoding: 'utf8' },
     });
-    assert.is(status, 1);
-    for (const name of Object.keys(files))
-      assert.match(stdout, new RegExp(`^${name === 'good' ? '✓' : '✗'} ${name} `, 'm'));
-    assert.is(stdout.trimEnd().split('\n').at(-1), '2 passed, 6 failed, 0 skipped');
   } finally {
     rmSync(folder, { recursive: true });
   }
+}
+
+test('a file that runs no test fails; so does one that ends early', () => {
+  const files = {
+    good: "UVUtest('a', () => {});\ntest.run();",
+    forgotten: "UVUtest('a', () => {});",
+    empty: 'UVUtest.run();',
+    early: "UVUtest('a', () => new Promise(() => {}));\ntest.run();",
+    exits: "UVUtest('a', () => process.exit(0));\ntest.run();",
+    broken: "import './no-such-file.ts';",
+    bad: "UVUtest('a', () => { throw new Error('bad'); });\ntest('b', () => {});\ntest.run();",
+  };
+  const { status, stdout } = runFiles(files);
+  assert.is(status, 1);
+  for (const name of Object.keys(files))
+    assert.is([...stdout.matchAll(new RegExp(`^${name === 'good' ? '✓' : '✗'} ${name} .*passed`, 'gm'))].length, 1);
+  assert.is(stdout.trimEnd().split('\n').at(-1), '2 passed, 6 failed, 0 skipped');
+});
+
+test('few that failed beside others are run once more, alone, and that is said', () => {
+  const { status, stdout } = runFiles({
+    good: "UVUtest('a', () => {});\ntest.run();",
+    once: `import { existsSync, writeFileSync } from 'node:fs';
+UVUtest('a', () => {
+  const was = existsSync('FOLDER/was');
+  writeFileSync('FOLDER/was', '');
+  if (!was) throw new Error('the first time');
+});
+test.run();`,
+  });
+  assert.is(status, 0, stdout);
+  assert.match(stdout, 'the first time');
+  assert.match(stdout, /^✗ once .*^✓ once /ms);
+  assert.match(stdout, /^! once: passed only when nothing ran beside it\n2 passed, 0 failed, 0 skipped$/m);
+
+  const always = runFiles({
+    good: "UVUtest('a', () => {});\ntest.run();",
+    bad: "UVUtest('a', () => { throw new Error('bad'); });\ntest.run();",
+  });
+  assert.is(always.status, 1);
+  assert.is([...always.stdout.matchAll(/^✗ bad .*passed/gm)].length, 2);
+  assert.match(always.stdout, /^✗ bad: 1 failed\n1 passed, 1 failed, 0 skipped$/m);
 });
 
 test.run();
