@@ -19,7 +19,7 @@ const script: Script<SeenRestore, RestoreArgs> = {
     '  restore-postgres --server main --database app --swap',
   arguments: [{ name: '[set]', description: 'a name that `backup-postgres list` shows (default: the newest proven)' }],
   options: [
-    { flags: '--server <name>', description: 'a server of backup.postgresql', required: true },
+    { flags: '--server <name>', description: 'a server of backup.postgresql (default: the only one)' },
     {
       flags: '--database <name>',
       description: 'a database, by its exact name (may be given several times)',
@@ -44,7 +44,9 @@ const script: Script<SeenRestore, RestoreArgs> = {
     { flags: '--identity <file>', description: 'secret key of age (from age-keygen), for a set that is encrypted' },
   ],
   secrets: ({ backup }, { server }) =>
-    backup?.postgresql.some(({ name }) => name === server) ? [postgresPassword(server)] : [],
+    (backup?.postgresql ?? [])
+      .filter(({ name }, _at, all) => (server === undefined ? all.length === 1 : name === server))
+      .map(({ name }) => postgresPassword(name)),
   lock: 'none',
   afterFailure: 'correct the cause and run it again: it restores anew; what this run has left is listed then',
   ...lazily<SeenRestore, RestoreArgs>({
@@ -57,7 +59,7 @@ const script: Script<SeenRestore, RestoreArgs> = {
     const chosen = chosenFor(seen, args);
     if (!chosen || applied.length === 0) return undefined;
     const { lines, data } = reported(chosen.all, (id) =>
-      applied.some((step) => step.id === `${args.server}/${id}` && step.outcome === 'done'),
+      applied.some((step) => step.id === `${seen.servers[0]?.name}/${id}` && step.outcome === 'done'),
     );
     return { text: lines.join('\n'), data };
   },

@@ -64,14 +64,7 @@ if (await postgresHere()) {
   });
 
   test('restore-postgres: beside the original, compared', async () => {
-    const { code, stdout, stderr } = await lab.script(
-      'restore-postgres',
-      '--server',
-      'main',
-      '--database',
-      'app',
-      '--yes',
-    );
+    const { code, stdout, stderr } = await lab.script('restore-postgres', '--database', 'app', '--yes');
     assert.is(code, 0, stderr);
     assert.match(stdout, /^app: restored into app__restore_[0-9a-f]{8}$/m);
   });

@@ -6,6 +6,8 @@ import type { Manifest } from '../lib/backup/manifest.ts';
 import { spelled } from '../lib/backup/names.ts';
 import { createDatabase } from '../lib/backup/restore.ts';
 import type { BackupSet } from '../lib/backup/sets.ts';
+import type { Backup } from '../lib/config/schema.ts';
+import { theServer } from '../lib/observe/backup.ts';
 import { planRestore, type RestoreArgs, type SeenRestore } from '../lib/plan/restore.ts';
 
 const NOW = Date.UTC(2026, 10, 23, 12);
@@ -46,6 +48,20 @@ const seen = (sets: BackupSet[], has: string[] = [], empty: string[] = []): Seen
   occupancy: { databases: Object.fromEntries(has.map((name) => [name, { sessions: 2, empty: empty.includes(name) }])) },
 });
 const args = (more: Partial<RestoreArgs>): RestoreArgs => ({ server: 'main', ...more });
+
+const servers = suite('restore: into which server');
+for (const [has, named, found] of [
+  [['main'], undefined, 'main'],
+  [['main', 'media'], 'media', 'media'],
+  [['main', 'media'], undefined, /^which server is meant\? backup\.postgresql has main, media$/],
+  [['main'], 'media', /^--server media: backup\.postgresql has no such server; /],
+] as const)
+  servers(`${named ?? 'none named'}, of ${has.join(' and ')}`, () => {
+    const backup = { postgresql: has.map((name) => ({ name })) } as unknown as Backup;
+    if (typeof found === 'string') assert.is(theServer(backup, named).name, found);
+    else assert.throws(() => theServer(backup, named), found);
+  });
+servers.run();
 
 const plans = suite('restore: plans');
 const one = set(manifest({ app: database() }));

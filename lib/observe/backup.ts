@@ -139,6 +139,14 @@ export function chosenServers(backup: Backup, names?: readonly string[]): Postgr
   return backup.postgresql.filter(({ name }) => names.includes(name));
 }
 
+/** The one that is named, or the only one. @throws UsageError for a name that homelab.yaml does not have, and where there are several */
+export function theServer(backup: Backup, name?: string): PostgresServer {
+  const [server, ...others] = chosenServers(backup, name === undefined ? undefined : [name]);
+  if (server && others.length === 0) return server;
+  const known = backup.postgresql.map((one) => one.name).join(', ');
+  throw new UsageError(`which server is meant? backup.postgresql has ${known}`, { fix: 'add --server NAME' });
+}
+
 async function observeTargetOf(
   name: string,
   { files }: { files: Nas },

@@ -12,7 +12,7 @@ import type { RunContext } from '../main.ts';
 import { newestProven } from '../plan/backup-newest.ts';
 import type { RestoreArgs, SeenRestore } from '../plan/restore.ts';
 import type { Readers } from '../ports/types.ts';
-import { chosenServers, observeBackup, type SeenBackup } from './backup.ts';
+import { observeBackup, type SeenBackup, theServer } from './backup.ts';
 
 /** The target with its sets, the server into which something is restored, and what has the names there. */
 export async function observeRestore(
@@ -21,8 +21,8 @@ export async function observeRestore(
   args: RestoreArgs,
   context: Pick<RunContext, 'endpoints' | 'secrets'>,
 ): Promise<SeenRestore> {
-  const seen = await observeBackup(lab, readers, { ...args, server: [args.server] }, context);
-  const [server] = chosenServers(backupOf(lab.config), [args.server]);
+  const server = theServer(backupOf(lab.config), args.server);
+  const seen = await observeBackup(lab, readers, { ...args, server: [server.name] }, context);
   const place = targetPlace(lab, backupOf(lab.config), context.endpoints, args.from);
   const nas = nasOf(readers.files, backupOf(lab.config).deadlines.nas_seconds, args.from);
   const sets = await Promise.all(
@@ -35,7 +35,7 @@ export async function observeRestore(
     servers: await Promise.all(seen.servers.map(async (one) => ({ ...one, sets: await opened(sets, args) }))),
     runId: randomBytes(4).toString('hex'),
     there: seen.target.ok ? (await nas.list(place.root)).filter((name) => !/^[.@#]/.test(name)).sort() : [],
-    occupancy: server ? await occupancy(readers, server, seen, context) : { databases: {} },
+    occupancy: await occupancy(readers, server, seen, context),
   };
 }
 

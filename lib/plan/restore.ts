@@ -10,7 +10,8 @@ import { chooseSet, exactName } from './restore-set.ts';
 
 export type RestoreArgs = {
   set?: string;
-  server: string;
+  /** A server of backup.postgresql; left out, the only one is meant. */
+  server?: string;
   database?: string[];
   all?: boolean;
   swap?: boolean;

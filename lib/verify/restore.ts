@@ -7,7 +7,7 @@ import { messageOf } from '../errors.ts';
 import type { Lab } from '../lab-context.ts';
 import { backupOf } from '../lookup.ts';
 import type { RunContext } from '../main.ts';
-import { chosenServers } from '../observe/backup.ts';
+import { theServer } from '../observe/backup.ts';
 import { chosenFor, type RestoreArgs, type SeenRestore } from '../plan/restore.ts';
 import type { Ports } from '../ports/types.ts';
 import type { Proof } from '../step.ts';
@@ -21,8 +21,8 @@ export async function verifyRestore(
   seen: SeenRestore,
 ): Promise<Proof[]> {
   const chosen = chosenFor(seen, args);
-  const [server] = chosenServers(backupOf(lab.config), [args.server]);
-  if (!chosen || !server) return [];
+  const server = theServer(backupOf(lab.config), args.server);
+  if (!chosen) return [];
   const reached = await reachDatabase(ports, server, secrets.get(postgresPassword(server.name)), endpoints);
   if (!reached.ok) return [{ claim: `${server.name} answers`, ok: false, detail: reached.reason }];
   try {
