@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -378,12 +378,15 @@ real(
       raw.backup.notify.start = ['/no/such/program'];
       raw.backup.notify.success = ['/bin/sh', '-c', 'echo broken >&2; exit 7'];
       raw.backup.notify.timeout_seconds = 5;
+      raw.backup.notify.metrics_file = join(lab.folder, 'mistyped', 'x.prom');
     });
     lab.answers.push(200, 503, 200);
     const { code, stderr } = await lab.script(['run', '--yes', '--quiet', '--if-stale']);
     assert.is(code, 0, stderr);
     assert.match(stderr, /^warning: backup\.notify\.start: \/no\/such\/program ended with exit code 127/m);
     assert.match(stderr, /^warning: backup\.notify\.success: \/bin\/sh ended with exit code 7: broken$/m);
+    assert.match(stderr, /^warning: backup\.notify\.metrics_file: \S+\/mistyped is not there; make it, or write/m);
+    assert.not.ok(existsSync(join(lab.folder, 'mistyped')));
     assert.not.match(stderr, 'healthcheck', 'the second attempt succeeded');
     assert.is(lab.told().pings.length, 3);
 

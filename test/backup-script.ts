@@ -12,7 +12,7 @@ import {
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { parse, stringify } from 'yaml';
 import { sha256 } from '../lib/backup/sets.ts';
 import { type ScratchPostgres, startScratchPostgres } from '../lib/lab/postgres.ts';
@@ -90,6 +90,7 @@ export async function scriptLab(settings: Record<string, string> = {}): Promise<
   const monitor = (path: string): string => `http://127.0.0.1:${(healthchecks.address() as AddressInfo).port}${path}`;
   const notices = join(folder, 'notices.jsonl');
   const metrics = join(folder, 'metrics', 'homelab-backup.prom');
+  mkdirSync(dirname(metrics));
   const configFile = join(folder, 'homelab.yaml');
   writeFileSync(join(folder, 'notify.sh'), `cat >> '${notices}'\n`);
 

@@ -1,4 +1,5 @@
 import { hostname } from 'node:os';
+import { dirname } from 'node:path';
 import { HEALTHCHECK_URL, lenientEnv, postgresPassword } from '../config/env.ts';
 import { type LooseNotify, looseNotify } from '../config/notify.ts';
 import type { Notify } from '../config/schema.ts';
@@ -91,6 +92,9 @@ async function writeMetrics(known: Known, seen: StandingsNow | undefined, call: 
   const { notify, ports, name, lab, servers, warn } = known;
   const file = notify.metrics_file;
   if (file === undefined) return;
+  // A folder that we made is read by nobody: what reads the file has made its own.
+  if (!(await ports.files.exists(dirname(file)).catch(() => false)))
+    return warn(`backup.notify.metrics_file: ${dirname(file)} is not there; make it, or write the folder that is read`);
   try {
     const asked = call.args.server as string[] | undefined;
     const fresh = samplesOf(
