@@ -6,7 +6,7 @@ import { inSession } from '../lib/backup/connect.ts';
 import type { Manifest } from '../lib/backup/manifest.ts';
 import type { Family, Script } from '../lib/main.ts';
 import backup from '../scripts/backup-postgres.ts';
-import { backupLab, initdbOnce, postgresHere, type Ran, runBeats, type StartedLab } from './backup-harness.ts';
+import { backupLab, initdbOnce, postgresHere, type Ran, runBeats, type StartedLab, said } from './backup-harness.ts';
 
 /**
  * TRUNCATE, and an ALTER TABLE that writes a table anew, are not seen through a snapshot: what was in the table when the
@@ -25,6 +25,9 @@ const newest = (lab: StartedLab): Manifest => {
   const lineage = join(lab.root, 'main', readdirSync(join(lab.root, 'main'))[0] ?? '', 'sets');
   return JSON.parse(readFileSync(join(lineage, readdirSync(lineage).sort().at(-1) ?? '', 'manifest.json'), 'utf8'));
 };
+
+const isDump = (argv: readonly string[]): boolean =>
+  argv[0]?.endsWith('/pg_dump') === true && argv.some((word) => word.includes("dbname='postgres'"));
 
 for (const [what, statement] of [
   ['truncated and filled again', 'TRUNCATE public.stock; INSERT INTO public.stock SELECT generate_series(1, 100)'],
@@ -58,6 +61,37 @@ for (const [what, statement] of [
       assert.is(newest(one).databases.postgres?.tables['"public"."stock"']?.rows, 100);
     });
 
+if (one)
+  real('a dump that fails is told at once, not when all is counted', async () => {
+    const { exec } = one.ports;
+    await inSession(one.pg.address, 'postgres', async (client) => {
+      // What is counted waits for this, for up to 300 s.
+      await client.query('CREATE TABLE public.held (n int)');
+      await client.query('BEGIN; LOCK TABLE public.held');
+      let waited = false;
+      one.ports.exec = {
+        ...exec,
+        run: async (argv, options) => {
+          if (!isDump(argv)) return exec.run(argv, options);
+          for (let i = 0; i < 600 && !waited; i++) {
+            const { rows } = await client.query('SELECT pid FROM pg_locks WHERE NOT granted');
+            waited = rows.length > 0;
+            await new Promise((done) => setTimeout(done, 25));
+          }
+          return { ...(await exec.run(['/bin/sh', '-c', 'echo no space left on device >&2; exit 1'], options)) };
+        },
+      };
+      const ran = await run(one).finally(() => {
+        one.ports.exec = exec;
+      });
+      assert.ok(waited, said(ran));
+      assert.match(said(ran), /pg_dump ended with exit code 1; make room on the NAS/);
+      const { rows } = await client.query('SELECT FROM pg_locks WHERE NOT granted');
+      assert.is(rows.length, 0);
+      await client.query('ROLLBACK; DROP TABLE public.held');
+    });
+  });
+
 /** A run; as often as it dumps, `job` is done in the middle of it (`times` at most), and waits for what pg_dump locks. */
 async function runWith(
   lab: StartedLab,
@@ -69,7 +103,7 @@ async function runWith(
   lab.ports.exec = {
     ...exec,
     run(argv, options) {
-      if (argv[0]?.endsWith('/pg_dump') && argv.some((word) => word.includes("dbname='postgres'"))) dumps += 1;
+      if (isDump(argv)) dumps += 1;
       return exec.run(argv, options);
     },
   };

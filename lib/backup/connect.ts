@@ -77,6 +77,14 @@ export async function endSession(client: Client): Promise<void> {
   clearTimeout(timer);
 }
 
+/** Ends the query that a session is at, which fails; where the server does not let us, it comes to its end by itself. */
+export async function cancelQuery(address: DatabaseAddress, database: string, session: Client): Promise<void> {
+  const { processID } = session as Client & { processID?: number };
+  await inSession(address, database, (other) => other.query('SELECT pg_cancel_backend($1)', [processID])).catch(
+    () => {},
+  );
+}
+
 /** A session for what concerns the whole server: in `postgres`, or in template1 where there is no such database. */
 export async function connectServer(address: DatabaseAddress): Promise<{ client: Client; database: string }> {
   try {

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { within } from '../deadline.ts';
 import { HomelabError, messageOf } from '../errors.ts';
 import { REWRITTEN } from './catalog.ts';
-import { connect, endSession } from './connect.ts';
+import { cancelQuery, connect, endSession } from './connect.ts';
 import { contentOf, countTables, nothingCounted, sequenceRanges, sequencesOf, TableChanged } from './content.ts';
 import { type DumpContext, finishDump, LOCK_WAIT, LOCKED, runDump, whereLocked } from './dump-programs.ts';
 import type { DumpedDatabase } from './manifest.ts';
@@ -87,6 +87,9 @@ async function dumpSnapshot(
       if (rewritten.length > 0) throw new TableChanged(rewritten);
       return { ...properties, row_hash: 'columns' as const, ...content };
     });
+    // What is counted is of no use then, and a large database would be counted for hours before that is told; but the
+    // count finds out which table it was that pg_dump missed.
+    void finishing.catch((error) => (isGone(error) ? undefined : cancelQuery(context.address, database, session)));
     // All are waited for before a failure is told: no program may go on writing into the folder.
     const [finished, content] = await Promise.allSettled([finishing, counting]);
     if (finished.status === 'rejected') throw vanished(finished.reason, content) ?? finished.reason;
@@ -108,11 +111,13 @@ function changed(database: string, { tables }: TableChanged): HomelabError {
   );
 }
 
-/** A table that was dropped before pg_dump could lock it. */
+/** pg_dump could not find a table: one that was dropped before it could lock it. */
+function isGone(error: unknown): boolean {
+  return error instanceof HomelabError && /relation .* does not exist|could not open relation/.test(error.output ?? '');
+}
+
 function vanished(error: unknown, counting: PromiseSettledResult<unknown>): TableChanged | undefined {
-  const gone =
-    error instanceof HomelabError && /relation .* does not exist|could not open relation/.test(error.output ?? '');
-  if (!gone || counting.status === 'fulfilled') return undefined;
+  if (!isGone(error) || counting.status === 'fulfilled') return undefined;
   return counting.reason instanceof TableChanged ? counting.reason : undefined;
 }
 
