@@ -3,6 +3,7 @@ import { readIdentity } from './age.ts';
 import { discreet } from './encrypted.ts';
 import { isOfThisMachine } from './extensions.ts';
 import type { ProofReport } from './manifest.ts';
+import { majorOf } from './names.ts';
 import { type ProofContext, proveSet } from './prove.ts';
 import { proveEncrypted } from './prove-copy.ts';
 import { damagedCiphers } from './seal.ts';
@@ -35,12 +36,26 @@ export async function verifySet(
 }
 
 /** A set that was proven elsewhere stays so where this machine cannot prove it. @throws HomelabError then */
-function judged(set: BackupSet, report: ProofReport): ProofReport {
-  if (set.state !== 'proven' || !isOfThisMachine(report.problems)) return report;
+export function judged(
+  set: Pick<BackupSet, 'name' | 'state'> & { report?: ProofReport },
+  report: ProofReport,
+): ProofReport {
+  if (set.state !== 'proven' || report.ok) return report;
+  const lacking = isOfThisMachine(report.problems);
+  const major = majorOf(set.report?.server_version ?? '');
+  // What is restored was hashed before: these are the bytes that were proven, and the newer PostgreSQL has reasons of its own.
+  const newer = wasRestored(report) && major > 0 && majorOf(report.server_version) > major;
+  if (!lacking && !newer) return report;
   throw new HomelabError(`${set.name} cannot be proven on this machine; it stays proven ${set.report?.checked}`, {
     output: report.problems.join('\n'),
-    fix: 'install what is missing, or verify it where it was proven; its hashes are right',
+    ...(newer && !lacking && { cause: `PostgreSQL ${report.server_version} restored it; ${major} has proven it` }),
+    fix: `${lacking ? 'install what is missing' : `apt install postgresql-${major}`}, or verify it where it was proven; its hashes are right`,
   });
+}
+
+/** Files that are damaged end a proof before anything is restored; into another version is told of every restore. */
+function wasRestored({ differences }: ProofReport): boolean {
+  return differences.length > 0;
 }
 
 function told(report: ProofReport, shown = (plain: ProofReport): ProofReport => plain) {
