@@ -25,8 +25,8 @@ const SIDE_BY_SIDE = Math.min(availableParallelism() + 1, 6);
 /** Files that take long are begun first: at the end none of them is left to run alone. */
 const LONG =
   /^(backup-(call-killed|copies|cronjob-lab|disk-faults|exits|faults|killed|lineage|nas-faults)|canary|real-.*|rehearsal-kill|restore-disk)\.test\.ts$/;
-/** Seconds after which a file is ended; the slowest, with the real Terraform, or real NFS, take two minutes on two cores. */
-const DEADLINE = 420;
+/** Seconds after which a file is ended; the slowest take two minutes on two cores, and five beside other work. */
+const DEADLINE = 600;
 
 /**
  * So many files that failed beside others are run once more, alone: deadlines and races are real here, and a machine that
