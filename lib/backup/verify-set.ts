@@ -48,7 +48,7 @@ export function judged(
   if (!lacking && !newer) return report;
   throw new HomelabError(`${set.name} cannot be proven on this machine; it stays proven ${set.report?.checked}`, {
     output: report.problems.join('\n'),
-    ...(newer && !lacking && { cause: `it was tried with PostgreSQL ${report.server_version}; ${major} has proven it` }),
+    ...(!lacking && { cause: `it was tried with PostgreSQL ${report.server_version}; ${major} has proven it` }),
     fix: `${lacking ? 'install what is missing' : `apt install postgresql-${major}`}, or verify it where it was proven; its hashes are right`,
   });
 }
