@@ -77,7 +77,8 @@ export default defineScript(import.meta.url, {
         'Stops K3s on every server, moves its data aside (never deletes it), resets one with the snapshot, and lets the\n' +
         'others join it one by one; agents stay. Run again after an interruption it goes on where that one stopped; until\n' +
         'then K3s does not start with the machines. The way back from there, on each server: `systemctl stop k3s`, put\n' +
-        'server/db.before-restore-… in the place of server/db, delete /var/lib/homelab/etcd-restore and, in\n' +
+        'server/db.before-restore-… in the place of server/db, and tls and cred, where it has them, in the place of those\n' +
+        'in server (where the reset was: the newest server/tls-…), delete /var/lib/homelab/etcd-restore and, in\n' +
         '/etc/rancher/k3s/config.yaml.d, homelab-restore.yaml, `systemctl enable --now k3s`.',
       arguments: [{ name: '<snapshot>', description: 'a name that `list` shows' }],
       options: [

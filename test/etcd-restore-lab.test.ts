@@ -179,10 +179,14 @@ test('the first server was rebuilt and joined the others: it is reset although i
       ),
       0o600,
     );
+  // And K3s was installed anew since: the second server has a younger CA than the snapshot.
+  lab.host('k3s-cp-02').writeFile('/var/lib/rancher/k3s/server/tls/server-ca.crt', 'another CA\n');
   const { stderr } = await run('etcd-snapshot', 'restore', snapshot, '--confirm', 'homelab');
   assert.match(stderr, '✓ k3s-cp-02: write /etc/rancher/k3s/config.yaml.d/homelab-restore.yaml: it joins k3s-cp-01');
   assert.is(lab.cluster.snapshot().clusters.length, 1);
   assert.is(lab.host('k3s-cp-02').readFile('/etc/rancher/k3s/config.yaml.d/homelab-restore.yaml'), undefined);
+  const newest = kept('k3s-cp-02').sort().at(-1);
+  assert.is(lab.host('k3s-cp-02').readFile(`/var/lib/rancher/k3s/server/${newest}/tls/server-ca.crt`), 'another CA\n');
 });
 
 test('a server that is gone: it must be said', async () => {

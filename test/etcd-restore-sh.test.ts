@@ -97,7 +97,8 @@ Script.before.each((context) => {
 });
 Script.after.each(({ folder }) => rmSync(folder, { recursive: true, force: true }));
 
-const ASIDE = asideCommand(ID);
+const ASIDE = asideCommand(ID, 'is reset');
+const JOINS = asideCommand(ID, 'joins');
 const RESET = resetCommand(ID);
 const until = async (done: () => boolean): Promise<void> => {
   for (let i = 0; i < 1500 && !done(); i++) await new Promise((resolve) => setTimeout(resolve, 10));
@@ -135,6 +136,35 @@ for (const shell of shells) {
     assert.is(run(shell, ASIDE).code, 0);
     assert.is(text(`${SERVER}/db/etcd/member/wal/0.wal`), 'the restored');
     assert.equal(readdirSync(join(folder, KEPT)), []);
+  });
+
+  Script(
+    `${shell}: a server that joins gives up its certificates too, and takes none of those that come later`,
+    (c) => {
+      const { run, text, put, folder } = c;
+      put(`${SERVER}/tls/server-ca.crt`, 'the CA of now');
+      put(`${SERVER}/cred/passwd`, 'of now');
+      const mv = '#!/bin/sh\ncase $2 in *before-restore*) exit 1 ;; esac\nexec /bin/mv "$@"\n';
+      rmSync(join(folder, 'bin/mv'));
+      writeFileSync(join(folder, 'bin/mv'), mv, { mode: 0o755 });
+      assert.is(run(shell, JOINS).code, 1, 'killed in the middle');
+      rmSync(join(folder, 'bin/mv'));
+      symlinkSync('/bin/mv', join(folder, 'bin/mv'));
+      assert.equal(run(shell, JOINS), { code: 0, stderr: '' });
+      assert.is(text(`${KEPT}/tls/server-ca.crt`), 'the CA of now');
+      assert.is(text(`${KEPT}/cred/passwd`), 'of now');
+      assert.is(text(`${KEPT}/etcd/member/wal/0.wal`), 'the data of now');
+      assert.equal(readdirSync(join(folder, SERVER)).sort(), ['db', `db.before-restore-${ID.id}`]);
+      put(`${SERVER}/tls/server-ca.crt`, 'the CA of the restored');
+      assert.is(run(shell, JOINS).code, 0);
+      assert.is(text(`${SERVER}/tls/server-ca.crt`), 'the CA of the restored');
+    },
+  );
+
+  Script(`${shell}: the one that is reset keeps its certificates: K3s puts them aside itself`, ({ run, text, put }) => {
+    put(`${SERVER}/tls/server-ca.crt`, 'the CA of now');
+    assert.is(run(shell, ASIDE).code, 0);
+    assert.is(text(`${SERVER}/tls/server-ca.crt`), 'the CA of now');
   });
 
   Script(`${shell}: that data is being moved is noted before it is`, ({ run, text, folder }) => {

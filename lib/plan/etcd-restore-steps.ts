@@ -63,7 +63,7 @@ export function restoreSteps(lab: Lab, seen: RestoreSeen, course: RestoreCourse,
       ),
     );
   const aside = (host: string): Step => {
-    const { argv, stdin } = asideCommand(about);
+    const { argv, stdin } = asideCommand(about, host === target ? 'is reset' : 'joins');
     return destroying(step(host, 'aside', `move its data to ${keptFolder(id)}`, remote(host, argv, 60, stdin)));
   };
   const enable = (host: string): Step =>

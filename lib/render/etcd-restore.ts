@@ -32,14 +32,26 @@ const NOTE = `note() {
  * Moves server/db away, whole and by one rename, and gives the snapshots in it back. The folder that keeps it says that
  * it was done, also where there was nothing to move: run again it moves nothing, for what is there then is not the old
  * data. That it was begun is noted before.
+ *
+ * A server that joins the restored one gives up its certificates and keys too, into the same folder: where they are
+ * younger than the snapshot's (K3s was installed anew since), K3s does not start with them ("newer than datastore and
+ * could cause a cluster outage"). Without server/tls it takes those of the server that it joins, as a new machine does.
+ * The one that is reset puts its own aside by itself.
  */
 const ASIDE = `set -eu
 umask 077
-id=$1 snapshot=$2 target=$3 kept=$4
-db=/var/lib/rancher/k3s/server/db
+id=$1 snapshot=$2 target=$3 kept=$4 part=$5
+server=/var/lib/rancher/k3s/server
+db=$server/db
 ${ALONE}${NOTE}note aside
 if [ ! -e "$kept" ]; then
-  if [ -d "$db/etcd" ]; then mv "$db" "$kept"; else mkdir -p "$kept"; fi
+  mkdir -p "$db"
+  if [ "$part" = joins ]; then
+    for keys in tls cred; do
+      if [ -d "$server/$keys" ] && [ ! -e "$db/$keys" ]; then mv "$server/$keys" "$db/$keys"; fi
+    done
+  fi
+  mv "$db" "$kept"
 fi
 mkdir -p "$db"
 if [ -d "$kept/snapshots" ] && [ ! -e "$db/snapshots" ]; then mv "$kept/snapshots" "$db/snapshots"; fi
@@ -79,9 +91,12 @@ ${NOTE}note reset
 /** Identifies one restore, on every server. */
 export type RestoreId = { id: string; snapshot: string; target: string };
 
-/** The script for \`sh -s\`, and its arguments. */
-export function asideCommand({ id, snapshot, target }: RestoreId): { argv: string[]; stdin: string } {
-  return { argv: ['sh', '-s', '--', id, snapshot, target, keptFolder(id)], stdin: ASIDE };
+/** The script for `sh -s`, and its arguments. @param part what the server does next */
+export function asideCommand(
+  { id, snapshot, target }: RestoreId,
+  part: 'is reset' | 'joins',
+): { argv: string[]; stdin: string } {
+  return { argv: ['sh', '-s', '--', id, snapshot, target, keptFolder(id), part], stdin: ASIDE };
 }
 
 export function resetCommand({ id, snapshot, target }: RestoreId): { argv: string[]; stdin: string } {

@@ -16,6 +16,9 @@ export function installedVersion(host: LabHost): string | undefined {
   return marker === undefined ? undefined : /v\d+\.\d+\.\d+[\w+-]*/.exec(marker)?.[0];
 }
 
+/** The CA that a server has on its disk, from this cluster or another; undefined when it never joined one. */
+export const CA_FILE = `${DATA}/server/tls/server-ca.crt`;
+
 /** What a host's disk remembers of its cluster. */
 export function membership(host: LabHost): { cluster: string; node: string } | undefined {
   const [, cluster, node] = /^cluster=(\w+) node=(\S+)/.exec(host.readFile(MEMBER) ?? '') ?? [];
@@ -55,6 +58,7 @@ export async function writeServerFiles(
     0o600,
   );
   const { ca } = cluster.options;
+  host.writeFile(CA_FILE, ca.certificate, 0o644);
   if (host.readFile('/etc/rancher/k3s/k3s.yaml') !== undefined) return;
   const base64 = (text: string): string => Buffer.from(text).toString('base64');
   const { cert, key } = await ca.issue(['system:admin'], [], 'clientAuth');

@@ -3,7 +3,15 @@ import { messageOf } from '../../../errors.ts';
 import type { LabHost, Unit } from '../../types.ts';
 import type { Cluster, Kubelet } from '../cluster.ts';
 import { ConfigError, criticalOf, type K3sConfig, readConfig } from './config.ts';
-import { installedVersion, membership, nameMember, nodePassword, writeAgentFiles, writeServerFiles } from './files.ts';
+import {
+  CA_FILE,
+  installedVersion,
+  membership,
+  nameMember,
+  nodePassword,
+  writeAgentFiles,
+  writeServerFiles,
+} from './files.ts';
 import type { Role } from './flags.ts';
 import { type K3sHosts, Killed } from './hosts.ts';
 import { register } from './node.ts';
@@ -122,6 +130,12 @@ async function joinAsServer(kubelet: Kubelet, config: K3sConfig, url: string, ho
   if (!cluster.etcd)
     throw preparing(
       `failed to bootstrap cluster data: ${url}/v1-k3s/server-bootstrap: 400 Bad Request: this server does not run embedded etcd`,
+    );
+  // K3s takes the cluster's files where its own are older; here they are always the younger.
+  const foreign = host.readFile(CA_FILE);
+  if (foreign !== undefined && foreign !== cluster.options.ca.certificate)
+    throw preparing(
+      `${CA_FILE} newer than datastore and could cause a cluster outage. Remove the file(s) from disk and restart to be recreated from datastore.`,
     );
   sameCritical(cluster, config);
   if (cluster.members.has(node))
