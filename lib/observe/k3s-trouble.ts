@@ -78,7 +78,7 @@ function unpacked(packed: string | undefined): string {
 }
 
 /**
- * For \`sh -s UNIT NODE (ADDRESS PORT)…\`, as root: the end of the unit's journal, or on another host (UNIT is "none")
+ * For `sh -s UNIT NODE (ADDRESS PORT)…`, as root: the end of the unit's journal, or on another host (UNIT is "none")
  * what the cluster remembers of the node; and which ports answer, all at once, by whatever program is there.
  */
 export const PROBE = `LC_ALL=C

@@ -58,7 +58,7 @@ if [ -d "$kept/snapshots" ] && [ ! -e "$db/snapshots" ]; then mv "$kept/snapshot
 `;
 
 /**
- * \`k3s server --cluster-reset\` with a snapshot. K3s refuses while its configuration names a server to join, so it is
+ * `k3s server --cluster-reset` with a snapshot. K3s refuses while its configuration names a server to join, so it is
  * given a copy without; what config.yaml.d adds, it reads beside whichever file it is given. Its words count, not only
  * its exit code: it may be done, and not end.
  */
